@@ -1,0 +1,1 @@
+"""The embedded benchmark: small copies of each XTREME-R task, built from Unicode CLDR by Babel."""

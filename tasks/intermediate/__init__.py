@@ -1,0 +1,1 @@
+"""Labelled tasks to train on between pre-training and the target tasks."""

@@ -1,0 +1,26 @@
+"""HellaSwag: which ending continues a text (Zellers et al. 2019, arXiv:1905.07830)."""
+
+from xlt_jax.data import prompts
+from xlt_jax.metrics import classification
+from xlt_jax.registry.benchmarks import Benchmark, Request, register
+
+BENCHMARK = register(
+    Benchmark(
+        name="hellaswag",
+        description="Which of four endings continues a text?",
+        languages=("en",),
+        source="tfds:hellaswag:1.1.0",
+        splits={"train": "train", "validation": "validation"},
+        prompt=lambda row: prompts.multiple_choice(
+            "hellaswag", row["context"], row["endings"], row["label"]
+        ),
+        request=Request.RANK,
+        kind="choice",
+        metric=classification.accuracy,
+        example_score=classification.exact,
+        main_metric="accuracy",
+        chance=prompts.one_of_choices,
+        max_target_tokens=128,
+        citation="Zellers et al. 2019; MIT licence",
+    )
+)

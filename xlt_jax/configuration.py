@@ -1,0 +1,138 @@
+"""Command line and gin files of the programs: T5X's flags, and errors that a person can act on."""
+
+import argparse
+import contextlib
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+import gin
+
+from xlt_jax.registry import benchmarks
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent  # the folder of gin/ and tasks/
+
+
+def parse(program: str, description: str, argv: Sequence[str]) -> argparse.Namespace:
+    """Flags of a program; ``--gin.NAME=VALUE`` becomes a binding, as in T5X.
+
+    Exits with the usage on ``-h`` and on unknown flags.
+    """
+    parser = argparse.ArgumentParser(
+        f"python -m {program}",
+        description=description,
+        epilog="--gin.NAME=VALUE sets a macro or a binding; strings need both kinds of quotes: "
+        "--gin.MODEL_DIR=\"'runs/x'\"",
+    )
+    parser.add_argument("--gin_file", action="append", default=[], help="repeatable, later wins")
+    parser.add_argument("--gin_bindings", action="append", default=[], help="'NAME = VALUE'")
+    parser.add_argument("--gin_search_paths", default=".", help="comma-separated, before our own")
+    parser.add_argument("--tfds_data_dir", help="folder of prepared TFDS data sets")
+    parser.add_argument("--data_dir", help="folder of downloaded data; also $XLT_DATA_DIR")
+    rewritten = [
+        re.sub(r"^--gin\.([^=]+)=(.*)$", r"--gin_bindings=\1 = \2", argument, flags=re.S)
+        for argument in argv
+    ]
+    flags = parser.parse_args(rewritten)
+    if not flags.gin_file:
+        parser.error("--gin_file is required, for example --gin_file=gin/finetune.gin")
+    if flags.tfds_data_dir:
+        os.environ["TFDS_DATA_DIR"] = flags.tfds_data_dir
+    if flags.data_dir:
+        os.environ["XLT_DATA_DIR"] = flags.data_dir
+    return flags
+
+
+def read_gin(flags: argparse.Namespace) -> None:
+    """Reads the gin files and bindings of the command line.
+
+    Raises:
+        ValueError: A file, name or macro is unknown, a value does not parse, or a macro that the
+            run file requires is not set.
+    """
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))  # for `import tasks` away from the checkout
+    for path in [*flags.gin_search_paths.split(","), str(ROOT)]:
+        gin.add_config_file_search_path(path)
+    for file in flags.gin_file:
+        _check_file(file, flags.gin_search_paths.split(","))
+    try:
+        gin.parse_config_files_and_bindings(flags.gin_file, [])
+        _check_macros(flags.gin_bindings)
+        gin.parse_config(flags.gin_bindings)
+    except (SyntaxError, ImportError, AttributeError, OSError) as error:
+        raise ValueError(f"{', '.join(flags.gin_file)}: {_first_lines(error)}") from error
+    for name in _macros():
+        if gin.query_parameter(f"{name}/gin.macro.value") is gin.REQUIRED:
+            raise ValueError(f"{name} is not set: add --gin.{name}=\"'...'\" to the command.")
+
+
+def run_program(program: str, description: str, function: Callable) -> None:
+    """Calls ``function`` with the arguments that gin binds; user errors end in one line.
+
+    Set XLT_TRACEBACK=1 to see where an error came from.
+    """
+    with _errors_in_one_line():
+        configured = gin.configurable(function)
+        read_gin(parse(program, description, sys.argv[1:]))
+        enable_compilation_cache()
+        configured()
+
+
+@contextlib.contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        if os.environ.get("XLT_TRACEBACK"):
+            raise
+        print(f"\nerror: {_first_lines(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def enable_compilation_cache() -> None:
+    """Compiled programs persist in the cache folder (XLT_CACHE_DIR), so a second start is quick."""
+    import jax
+
+    from xlt_jax.data import cache
+
+    jax.config.update("jax_compilation_cache_dir", str(cache.cache_dir() / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def _check_file(file: str, search_paths: Sequence[str]) -> None:
+    folders = [pathlib.Path(path) for path in search_paths] + [ROOT]
+    if any((folder / file).is_file() for folder in folders):
+        return
+    known = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "gin").rglob("*.gin"))
+    raise ValueError(
+        f"Gin file {file!r} does not exist{benchmarks.near(file, known)}. It was looked for in "
+        f"{', '.join(str(folder.resolve()) for folder in folders)}; see gin/ for what there is."
+    )
+
+
+def _macros() -> list[str]:
+    """Names of all macros that the files set."""
+    names = re.findall(r"^([A-Za-z_]\w*) =", gin.config_str(max_line_length=1000), flags=re.M)
+    return sorted(set(names))
+
+
+def _check_macros(bindings: Sequence[str]) -> None:
+    """A macro on the command line must exist in the files: gin would take a typing error."""
+    known = _macros()
+    for binding in bindings:
+        name = binding.partition("=")[0].strip()
+        if re.fullmatch(r"[A-Za-z_]\w*", name) and name not in known:
+            raise ValueError(
+                f"Unknown macro {name!r}{benchmarks.near(name, known)}. "
+                f"These gin files have: {', '.join(known)}."
+            )
+
+
+def _first_lines(error: BaseException) -> str:
+    """The message without gin's trail of ``In bindings string`` lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return "\n  ".join(lines[:6]) or type(error).__name__

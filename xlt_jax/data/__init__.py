@@ -1,0 +1,1 @@
+"""Host side: rows to token tables to batches."""

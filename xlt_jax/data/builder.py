@@ -1,0 +1,115 @@
+"""SeqIO's registry: one seqio.Task per benchmark and language, one seqio.Mixture per mixture."""
+
+import functools
+
+from xlt_jax.data import mixtures, noising, tokens
+from xlt_jax.data.vocab import EOS_ID, Vocabulary
+from xlt_jax.registry import benchmarks
+from xlt_jax.registry.benchmarks import Benchmark, Request
+
+
+def register_all(vocabulary: Vocabulary) -> None:
+    """Registers everything that ``tasks`` holds with SeqIO, for T5X and other SeqIO programs.
+
+    Our own programs read token tables and need neither SeqIO nor TensorFlow. Calling it again
+    adds only what is new.
+
+    Args:
+        vocabulary: Of inputs and targets.
+    """
+    import seqio
+
+    for benchmark in benchmarks.all_benchmarks():
+        for name, language in zip(benchmark.task_names(), benchmark.languages):
+            if name not in seqio.TaskRegistry.names():
+                _add_task(name, benchmark, language, vocabulary)
+    for name in mixtures.names():
+        if name not in seqio.MixtureRegistry.names():
+            mixture = mixtures.get(name)
+            seqio.MixtureRegistry.add(
+                name,
+                [(task, functools.partial(_rate, mixture, vocabulary)) for task in mixture.tasks],
+            )
+
+
+def _rate(mixture: mixtures.Mixture, vocabulary: Vocabulary, task) -> float:
+    """The rate our own engine uses; SeqIO asks for it when it builds the mixture."""
+    return _rates(mixture, vocabulary)[task.name]
+
+
+@functools.cache
+def _rates(mixture: mixtures.Mixture, vocabulary: Vocabulary) -> dict[str, float]:
+    return mixture.rates(
+        {task: len(tokens.tokens(task, "train", vocabulary)) for task in mixture.tasks}
+    )
+
+
+def _add_task(name: str, benchmark: Benchmark, language: str, vocabulary: Vocabulary) -> None:
+    import seqio
+
+    seqio_vocabulary = vocabulary.as_seqio()
+    feature = functools.partial(seqio.Feature, seqio_vocabulary)
+    preprocessors = [seqio.preprocessors.tokenize]
+    if benchmark.noise:
+        preprocessors.append(functools.partial(_corrupt_spans, vocabulary=vocabulary))
+    else:
+        preprocessors.append(seqio.preprocessors.append_eos_after_trim)
+    scored = benchmark.request is not Request.TRAIN_ONLY and benchmark.request is not Request.EMBED
+    seqio.TaskRegistry.add(
+        name,
+        source=seqio.FunctionDataSource(
+            functools.partial(_dataset, benchmark=benchmark, language=language),
+            splits=tuple(benchmark.splits),
+        ),
+        preprocessors=preprocessors,
+        output_features={
+            "inputs": feature(add_eos=not benchmark.noise),
+            "targets": feature(add_eos=not benchmark.noise),
+        },
+        postprocess_fn=_text_of_target if scored else None,
+        metric_fns=[benchmark.metric] if scored else [],
+    )
+
+
+def _text_of_target(prediction: str, example: dict, is_target: bool) -> str:
+    """Metrics compare texts; targets are taken before tokenisation."""
+    return example["targets_pretokenized"].decode("utf-8") if is_target else prediction
+
+
+def _dataset(split: str, shuffle_files: bool, benchmark: Benchmark, language: str, seed=None):
+    import tensorflow as tf
+
+    examples = tokens.prompted(benchmark, language, split)
+    dataset = tf.data.Dataset.from_tensor_slices(
+        {name: [example[name] for example in examples] for name in ("inputs", "targets")}
+    )
+    return dataset.shuffle(len(examples), seed=seed) if shuffle_files else dataset
+
+
+def _corrupt_spans(dataset, sequence_length, vocabulary: Vocabulary):
+    """SeqIO preprocessor: span corruption of ``targets``, drawn anew every epoch."""
+    import numpy as np
+    import seqio
+    import tensorflow as tf
+
+    @seqio.map_over_dataset(num_seeds=1)
+    def corrupt(example, seed):
+        def noised(ids, seeds):
+            return noising.span_corruption(
+                ids,
+                np.random.default_rng([int(part) & 0xFFFFFFFF for part in seeds]),
+                first_sentinel=vocabulary.sentinel_id(0),
+                eos_id=EOS_ID,
+            )
+
+        longest = noising.longest_noisable(sequence_length["inputs"], sequence_length["targets"])
+        inputs, targets = tf.numpy_function(
+            noised, [example["targets"][:longest], seed], [tf.int32, tf.int32], stateful=False
+        )
+        return {
+            **example,
+            "inputs": tf.ensure_shape(inputs, [None]),
+            "targets": tf.ensure_shape(targets, [None]),
+        }
+
+    return corrupt(dataset)

@@ -1,0 +1,243 @@
+"""Features: token tables to batches of model features, the border between host and device.
+
+The stream of batches is a pure function of (tables, rates, seed, position): a resumed run reads the
+very batches that an uninterrupted one would have read, and every process reads its rows of the same
+global batch, however many processes there are.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xlt_jax.data import cache, noising
+from xlt_jax.data.tokens import TokenTable
+from xlt_jax.data.vocab import EOS_ID, Vocabulary
+
+# Random streams drawn from one seed; the number keeps them apart.
+_CHOICE, _EPOCH, _NOISE, _ORDER = range(4)
+_PACKING_WINDOW = 16  # open rows that packing tries, newest first
+
+
+@dataclass(frozen=True)
+class Features:
+    """One batch, and how many examples of each task are in it (in the stream's task order)."""
+
+    arrays: dict[str, np.ndarray]  # B, L or T each: int32; the names are seqio's
+    examples: np.ndarray  # int64, one per task
+
+
+class BatchStream:
+    """Endless batches of a mixture, resumable at any batch.
+
+    Examples are drawn task by task at the mixture's rates, each task in a new random order every
+    epoch, in chunks of a fixed number of draws; a chunk is packed, its rows shuffled and cut into
+    batches. ``state()`` is small: where the chunk began and how many of its rows are used.
+    """
+
+    def __init__(
+        self,
+        tables: Sequence[TokenTable],
+        rates: Mapping[str, float],
+        *,
+        feature_lengths: Mapping[str, int],
+        batch_size: int,
+        vocabulary: Vocabulary,
+        seed: int,
+        pack: bool = True,
+        shuffle: bool = True,
+        shard: tuple[int, int] = (0, 1),
+    ):
+        """Opens nothing but what it is given.
+
+        Args:
+            tables: One per task of ``rates``, the order defines task numbers.
+            rates: Probability per task name, summing to one.
+            feature_lengths: Tokens of ``inputs`` and ``targets``; longer examples are cut, keeping
+                their end-of-sequence.
+            batch_size: Rows of the global batch.
+            vocabulary: For the sentinels of span corruption.
+            seed: Of everything random here.
+            pack: Several examples per row, with segment ids.
+            shuffle: False reads every task in its own order.
+            shard: (index, count) of this process among those that read the data.
+        """
+        index, count = shard
+        if batch_size % count:
+            raise ValueError(
+                f"Batch size {batch_size} must be a multiple of the {count} processes that read "
+                f"data; nearest: {max(1, batch_size // count) * count}."
+            )
+        self.names = [table.name for table in tables]
+        self._tables = list(tables)
+        self._cumulative_rates = np.cumsum([rates[name] for name in self.names])
+        self._lengths = (feature_lengths["inputs"], feature_lengths["targets"])
+        self._batch_size, self._pack, self._shuffle, self._seed = batch_size, pack, shuffle, seed
+        self._rows = slice(batch_size // count * index, batch_size // count * (index + 1))
+        self._vocabulary = vocabulary
+        self._chunk_examples = max(1024, 16 * batch_size)
+        self._orders: dict[int, tuple[int, np.ndarray]] = {}
+        self._fingerprint = cache.key(
+            *(f"{name} {rates[name]:.12g} {len(table)}" for name, table in zip(self.names, tables)),
+            f"{sorted(feature_lengths.items())} {batch_size} {seed} {pack} {shuffle}",
+        )
+        # The draw number of each task at the beginning of the current chunk, the chunk's number,
+        # and how many of the rows made since that beginning have gone into batches.
+        self._start_draws = np.zeros(len(self.names), np.int64)
+        self._start_chunk, self._used_rows = 0, 0
+        self._make()
+
+    def state(self) -> dict:
+        """Position after the last batch that was returned, as JSON."""
+        return {
+            "fingerprint": self._fingerprint,
+            "chunk": self._start_chunk,
+            "used_rows": self._used_rows,
+            "draws": self._start_draws.tolist(),
+        }
+
+    def restore(self, state: Mapping) -> None:
+        """Continues after the batch at which ``state`` was taken.
+
+        Raises:
+            ValueError: The state is of another mixture, batch size, length or seed.
+        """
+        if state["fingerprint"] != self._fingerprint:
+            raise ValueError(
+                "The checkpoint's data position belongs to another mixture, batch size, feature "
+                "length, seed or data version than this run's. Restore them, or start a new "
+                "MODEL_DIR with INITIAL_CHECKPOINT_PATH set to the checkpoint."
+            )
+        self._start_draws = np.asarray(state["draws"], np.int64)
+        self._start_chunk, self._used_rows = state["chunk"], state["used_rows"]
+        self._make()
+
+    def __iter__(self) -> Iterator[Features]:
+        return self
+
+    def __next__(self) -> Features:
+        rows = []
+        while len(rows) < self._batch_size:
+            if self._used_rows == len(self._chunk):
+                self._start_draws, self._start_chunk = self._end_draws, self._start_chunk + 1
+                self._used_rows = 0
+                self._make()
+            taken = self._chunk[self._used_rows : self._used_rows + self._batch_size - len(rows)]
+            rows += taken
+            self._used_rows += len(taken)
+        examples = np.bincount(
+            [number for row in rows for number, _, _ in row], minlength=len(self.names)
+        )
+        pairs = [[(inputs, targets) for _, inputs, targets in row] for row in rows[self._rows]]
+        return Features(to_arrays(pairs, *self._lengths, packed=self._pack), examples)
+
+    def _make(self) -> None:
+        """Draws and packs the chunk that begins at the current start."""
+        generator = self._generator(_CHOICE, self._start_chunk)
+        uniform = generator.random(self._chunk_examples) * self._cumulative_rates[-1]
+        numbers = np.searchsorted(self._cumulative_rates, uniform, side="right")
+        draws, examples = self._start_draws.copy(), []
+        noise = self._generator(_NOISE, self._start_chunk)
+        for number in np.minimum(numbers, len(self.names) - 1):
+            examples.append((number, *self._example(number, draws[number], noise)))
+            draws[number] += 1
+        self._end_draws = draws
+        rows = pack(examples, *self._lengths) if self._pack else [[example] for example in examples]
+        if self._shuffle:
+            order = self._generator(_ORDER, self._start_chunk).permutation(len(rows))
+            rows = [rows[row] for row in order]
+        self._chunk = rows
+
+    def _example(self, number: int, draw: int, noise: np.random.Generator):
+        table = self._tables[number]
+        epoch, position = divmod(int(draw), len(table))
+        row = self._order(number, epoch)[position] if self._shuffle else position
+        inputs, targets = table.inputs[row], table.targets[row]
+        if table.benchmark.noise:
+            inputs, targets = noising.span_corruption(
+                targets[: noising.longest_noisable(*self._lengths)],
+                noise,
+                first_sentinel=self._vocabulary.sentinel_id(0),
+                eos_id=EOS_ID,
+            )
+        return cut(inputs, self._lengths[0]), cut(targets, self._lengths[1])
+
+    def _order(self, number: int, epoch: int) -> np.ndarray:
+        known_epoch, order = self._orders.get(number, (None, None))
+        if known_epoch != epoch:
+            order = self._generator(_EPOCH, number, epoch).permutation(len(self._tables[number]))
+            self._orders[number] = (epoch, order)
+        return order
+
+    def _generator(self, *path: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, *path])
+
+
+def cut(ids: np.ndarray, tokens: int) -> np.ndarray:
+    """At most ``tokens`` ids; a cut example keeps its last id, the end-of-sequence."""
+    if len(ids) <= tokens:
+        return ids
+    return np.concatenate([ids[: tokens - 1], ids[-1:]])
+
+
+def pack(examples: Sequence[tuple], input_tokens: int, target_tokens: int) -> list[list[tuple]]:
+    """Rows of examples ``(number, inputs, targets)`` whose token sums fit, first fit.
+
+    Only the newest rows stay open, which bounds the work per example.
+    """
+    rows: list[list[tuple]] = []
+    room: list[list[int]] = []
+    for example in examples:
+        inputs, targets = len(example[1]), len(example[2])
+        for row in range(max(0, len(rows) - _PACKING_WINDOW), len(rows)):
+            if room[row][0] >= inputs and room[row][1] >= targets:
+                break
+        else:
+            row = len(rows)
+            rows.append([])
+            room.append([input_tokens, target_tokens])
+        rows[row].append(example)
+        room[row][0] -= inputs
+        room[row][1] -= targets
+    return rows
+
+
+def to_arrays(
+    rows: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]],
+    input_tokens: int,
+    target_tokens: int,
+    *,
+    packed: bool,
+) -> dict[str, np.ndarray]:
+    """Model features of rows of (inputs, targets), int32, zero where there is nothing.
+
+    ``decoder_input_tokens`` are the targets shifted right by one, beginning with 0 in every
+    example; ``decoder_loss_weights`` are 1 on targets. Segment ids count examples from 1 and
+    positions from 0 within each example, as seqio's EncDecFeatureConverter has them.
+    """
+    shape_L, shape_T = (len(rows), input_tokens), (len(rows), target_tokens)
+    arrays = {
+        "encoder_input_tokens": np.zeros(shape_L, np.int32),
+        "decoder_target_tokens": np.zeros(shape_T, np.int32),
+        "decoder_input_tokens": np.zeros(shape_T, np.int32),
+        "decoder_loss_weights": np.zeros(shape_T, np.int32),
+    }
+    if packed:
+        for name, shape in (("encoder", shape_L), ("decoder", shape_T)):
+            arrays[f"{name}_segment_ids"] = np.zeros(shape, np.int32)
+            arrays[f"{name}_positions"] = np.zeros(shape, np.int32)
+    for number, row in enumerate(rows):
+        start_L = start_T = 0
+        for segment, (inputs, targets) in enumerate(row, start=1):
+            end_L, end_T = start_L + len(inputs), start_T + len(targets)
+            arrays["encoder_input_tokens"][number, start_L:end_L] = inputs
+            arrays["decoder_target_tokens"][number, start_T:end_T] = targets
+            arrays["decoder_input_tokens"][number, start_T + 1 : end_T] = targets[:-1]
+            arrays["decoder_loss_weights"][number, start_T:end_T] = 1
+            if packed:
+                arrays["encoder_segment_ids"][number, start_L:end_L] = segment
+                arrays["decoder_segment_ids"][number, start_T:end_T] = segment
+                arrays["encoder_positions"][number, start_L:end_L] = np.arange(len(inputs))
+                arrays["decoder_positions"][number, start_T:end_T] = np.arange(len(targets))
+            start_L, start_T = end_L, end_T
+    return arrays

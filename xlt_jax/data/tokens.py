@@ -1,0 +1,168 @@
+"""Token tables: each task and split tokenised once, in a batch, into memory-mapped flat arrays."""
+
+import functools
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xlt_jax.data import cache, sources
+from xlt_jax.data.vocab import Vocabulary
+from xlt_jax.registry import benchmarks
+from xlt_jax.registry.benchmarks import Benchmark, Request
+
+FORMAT = "tokens-2"  # changes with the layout below
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of different lengths in one flat array; row i is ``ids[offsets[i]:offsets[i + 1]]``."""
+
+    ids: np.ndarray  # int32
+    offsets: np.ndarray  # int64, one more than rows
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.ids[self.offsets[row] : self.offsets[row + 1]]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of tokens of every row."""
+        return np.diff(self.offsets)
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """The rows of one task and split as token ids.
+
+    ``inputs``, ``targets`` and every choice end in end-of-sequence, except where
+    ``benchmark.noise``: there ``targets`` is raw text for span corruption and ``inputs`` is empty.
+    """
+
+    name: str  # benchmark.language
+    split: str
+    benchmark: Benchmark
+    language: str
+    folder: pathlib.Path
+    inputs: Ragged
+    targets: Ragged
+    choices: Ragged | None  # of Request.RANK
+    choice_offsets: np.ndarray | None  # row i owns choices [choice_offsets[i], choice_offsets[i+1])
+    chance: float | None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def field(self, name: str) -> Ragged:
+        """``inputs``, ``targets`` or ``choices``."""
+        return getattr(self, name)
+
+    @functools.cached_property
+    def texts(self) -> list[dict]:
+        """Per row id, inputs, targets and choices as text."""
+        with open(self.folder / "texts.jsonl", encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+
+
+def tokens(task_name: str, split: str, vocabulary: Vocabulary) -> TokenTable:
+    """The table of a task and split, built on first use.
+
+    Raises:
+        ValueError: Unknown task or split, unreadable source, or a split without rows.
+    """
+    benchmark, language = benchmarks.split_task(task_name)
+    name = cache.key(
+        FORMAT,
+        task_name,
+        split,
+        benchmark.version,
+        benchmarks.module_source(benchmark),
+        sources.fingerprint(benchmark, language, split),
+        vocabulary.fingerprint,
+    )
+    folder = cache.cache_dir() / "tokens" / f"{task_name}-{split}-{name}"
+    cache.build_once(folder, lambda path: _build(path, benchmark, language, split, vocabulary))
+    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    flat = np.load(folder / "ids.npy", mmap_mode="r")
+    offsets = np.load(folder / "offsets.npy")
+    parts, start = {}, 0
+    for field, rows in facts["fields"].items():
+        parts[field] = offsets[start : start + rows + 1]
+        start += rows + 1
+    ranked = benchmark.request is Request.RANK
+    return TokenTable(
+        name=task_name,
+        split=split,
+        benchmark=benchmark,
+        language=language,
+        folder=folder,
+        inputs=Ragged(flat, parts["inputs"]),
+        targets=Ragged(flat, parts["targets"]),
+        choices=Ragged(flat, parts["choices"]) if ranked else None,
+        choice_offsets=np.load(folder / "choice_offsets.npy") if ranked else None,
+        chance=facts["chance"],
+    )
+
+
+def prompted(benchmark: Benchmark, language: str, split: str) -> list[dict]:
+    """Rows as text, ``{"id", "inputs", "targets"[, "choices"]}``, as the model will see them.
+
+    Raises:
+        ValueError: A row's prompt lacks a field, or the split has no rows.
+    """
+    result = []
+    for number, row in enumerate(sources.rows(benchmark, language, split)):
+        made = benchmark.prompt(row)
+        for example in made if isinstance(made, Sequence) else [made]:
+            if example is None:
+                continue
+            if benchmark.request is Request.RANK and example["targets"] not in example["choices"]:
+                raise ValueError(
+                    f"{benchmark.name}.{language}, {split}, row {number}: the target "
+                    f"{example['targets']!r} is not among the choices {example['choices']!r}."
+                )
+            result.append({"id": str(row.get("id", number)), **_texts(example)})
+    if not result:
+        raise ValueError(
+            f"Task {benchmark.name}.{language} has no rows in split {split!r}. Remove it from the "
+            "mixture or check its source."
+        )
+    return result
+
+
+def _texts(example: Mapping) -> dict:
+    texts = {"inputs": example["inputs"], "targets": example["targets"]}
+    return texts | ({"choices": list(example["choices"])} if "choices" in example else {})
+
+
+def _build(
+    folder: pathlib.Path, benchmark: Benchmark, language: str, split: str, vocabulary: Vocabulary
+) -> None:
+    examples = prompted(benchmark, language, split)
+    fields = {name: [example[name] for example in examples] for name in ("inputs", "targets")}
+    if benchmark.request is Request.RANK:
+        fields["choices"] = [choice for example in examples for choice in example["choices"]]
+        counts = [0, *(len(example["choices"]) for example in examples)]
+        np.save(folder / "choice_offsets.npy", np.cumsum(counts, dtype=np.int64))
+
+    end = [] if benchmark.noise else [vocabulary.eos_id]
+    encoded = vocabulary.encode_batch([text for texts in fields.values() for text in texts])
+    rows = [np.asarray(ids + end, np.int32) for ids in encoded]
+    ends = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+    offsets, start = [], 0
+    for texts in fields.values():
+        offsets.append(ends[start : start + len(texts) + 1])
+        start += len(texts)
+    np.save(folder / "ids.npy", np.concatenate(rows))
+    np.save(folder / "offsets.npy", np.concatenate(offsets))
+
+    chance = benchmark.chance(examples) if benchmark.chance else None
+    facts = {"fields": {name: len(texts) for name, texts in fields.items()}, "chance": chance}
+    (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+    with open(folder / "texts.jsonl", "w", encoding="utf-8") as file:
+        for example in examples:
+            file.write(json.dumps(example, ensure_ascii=False) + "\n")

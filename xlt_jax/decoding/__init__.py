@@ -1,0 +1,1 @@
+"""Generate, rank answers, embed: pure functions over a network."""

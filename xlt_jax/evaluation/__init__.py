@@ -1,0 +1,1 @@
+"""Zero-shot evaluation per benchmark and language."""

@@ -1,0 +1,309 @@
+"""Zero-shot evaluation: every task's rows through the network, and their metrics.
+
+Rows of all tasks and languages that ask the same of the model (generate, rank answers, embed) are
+pooled, sorted by length and cut into batches of few shapes: one compiled function serves all
+languages, and no batch is padded to the longest row of a task. Batches are enqueued ahead, so that
+the device never waits while the host turns finished ones into text.
+"""
+
+import collections
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import jax
+import numpy as np
+
+from xlt_jax.arrays import Params
+from xlt_jax.data.tokens import TokenTable
+from xlt_jax.data.vocab import Vocabulary
+from xlt_jax.decoding import embed, rank, search
+from xlt_jax.evaluation import batching
+from xlt_jax.evaluation.predictions import Prediction, TaskResult
+from xlt_jax.registry.benchmarks import Request
+
+Arrays = dict[str, np.ndarray]
+# Shapes of what is scored or generated, rounded up to one of these so that few are compiled.
+ANSWER_LENGTHS = (2, 3, 4, 6, 8, 12, *batching.LENGTHS)
+NUM_CHOICES = (2, 3, 4, 5, 6, 8, 12, *batching.LENGTHS)
+IN_FLIGHT = 4  # batches enqueued ahead: the device stays busy, and their inputs fit in memory
+
+
+@dataclass
+class _Pool:
+    """Rows of any tasks that one function serves.
+
+    Attributes:
+        request: What is asked.
+        answer_shape: Of generation (T,), of ranking (C, T), of embedding ().
+        inputs: Token ids of each row.
+        choices: Of ranking: each row's choices as token ids.
+        owners: (task, number of the row in its table).
+        batches: How the rows are cut.
+    """
+
+    request: Request
+    answer_shape: tuple[int, ...]
+    inputs: list[np.ndarray] = field(default_factory=list)
+    choices: list[list[np.ndarray]] = field(default_factory=list)
+    owners: list[tuple[str, int]] = field(default_factory=list)
+    batches: list[batching.BatchPlan] = field(default_factory=list)
+
+    def arrays(self, batch: batching.BatchPlan) -> Arrays:
+        """The arrays of one batch.
+
+        Surplus rows repeat real ones: rows of padding would generate up to the limit and hold up
+        those that end early.
+        """
+        rows = np.resize(batch.rows, batch.size)
+        inputs_BL = np.zeros((batch.size, batch.length), np.int32)
+        for number, row in enumerate(rows):
+            inputs_BL[number, : len(self.inputs[row])] = self.inputs[row]
+        if self.request is not Request.RANK:
+            return {"inputs_BL": inputs_BL}
+        choices_BCT = np.zeros((batch.size, *self.answer_shape), np.int32)
+        for number, row in enumerate(rows):
+            for choice, ids in enumerate(self.choices[row]):
+                choices_BCT[number, choice, : len(ids)] = ids
+        return {"inputs_BL": inputs_BL, "choices_BCT": choices_BCT}
+
+
+class Evaluator:
+    """Scores tables, once or at many steps: the order of rows and compiled functions are kept."""
+
+    def __init__(
+        self,
+        network,
+        vocabulary: Vocabulary,
+        tables: Mapping[str, TokenTable],
+        *,
+        max_input_length: int = 1024,
+        tokens_per_batch: int = 4096,
+        logits_per_batch: int = 2**27,
+        shard_batch: Callable[[Arrays], dict[str, jax.Array]] = jax.device_put,
+        row_multiple: int = 1,
+        on_progress: Callable[[int, int], None] | None = None,
+    ):
+        """Sorts the rows of all tables; nothing is compiled before ``run``.
+
+        Args:
+            network: The ``Transformer``.
+            vocabulary: Turns generated ids into text.
+            tables: By task name, of any benchmarks that are scored.
+            max_input_length: Longer inputs are cut to so many tokens, the last of them still
+                end-of-sequence; results say how many were.
+            tokens_per_batch: Input tokens of a full batch, padding included.
+            logits_per_batch: Limits a batch's rows by the logits that exist at one time.
+            shard_batch: Puts a batch on the devices.
+            row_multiple: Rows of every batch are a multiple of it (the mesh's data axis).
+            on_progress: Called with (rows done, rows in all) after every batch.
+
+        Raises:
+            ValueError: No tables, a benchmark that is not scored, a limit below 1, or a vocabulary
+                with more ids than the network has.
+        """
+        limits = {
+            "max_input_length": max_input_length,
+            "tokens_per_batch": tokens_per_batch,
+            "logits_per_batch": logits_per_batch,
+            "row_multiple": row_multiple,
+        }
+        for name, value in limits.items():
+            if value < 1:
+                raise ValueError(f"{name} is {value}; give a whole number from 1.")
+        vocab_size = network.config.vocab_size
+        if vocabulary.vocab_size > vocab_size:
+            raise ValueError(
+                f"The vocabulary has {vocabulary.vocab_size} ids and the network only {vocab_size}."
+                " Take the vocabulary that the checkpoint was trained with."
+            )
+        unscored = [t for t, x in tables.items() if x.benchmark.request is Request.TRAIN_ONLY]
+        if unscored or not tables:
+            raise ValueError(
+                f"Tasks that are only for training have no metric: {', '.join(unscored)}. Leave "
+                "them out."
+                if unscored
+                else "No tasks to evaluate: give at least one."
+            )
+        self._network, self._vocabulary, self._tables = network, vocabulary, dict(tables)
+        self._max_input_length = max_input_length
+        self._shard_batch, self._on_progress = shard_batch, on_progress
+
+        self._embedded: dict[str, tuple[list[int], list[int]]] = {}  # task -> queries, candidates
+        self._pools = self._make_pools()
+        self._functions = {
+            (pool.request, pool.answer_shape): self._function(pool) for pool in self._pools
+        }
+        for pool in self._pools:
+            positions = int(np.prod(pool.answer_shape)) if pool.request is Request.RANK else 1
+            pool.batches = batching.plan(
+                [len(ids) for ids in pool.inputs],
+                tokens_per_batch=tokens_per_batch,
+                max_rows=logits_per_batch // (vocab_size * positions),
+                row_multiple=row_multiple,
+            )
+
+    @property
+    def compilations(self) -> int:
+        """Shapes compiled so far."""
+        return sum(function._cache_size() for function in self._functions.values())
+
+    def run(self, params: Params) -> dict[str, TaskResult]:
+        """Metrics and predictions of every table with these parameters.
+
+        Args:
+            params: Of the network; in a mesh, call inside its partitioner's context.
+        """
+        answers = {task: [""] * len(table) for task, table in self._tables.items()}
+        vectors: dict[int, np.ndarray] = {}
+        for pool, row, output in self._outputs(params):
+            task, number = pool.owners[row]
+            if pool.request is Request.GENERATE:
+                # Rows of other benchmarks in the pool may be allowed more tokens than this one.
+                longest = self._tables[task].benchmark.max_target_tokens
+                answers[task][number] = self._vocabulary.decode(output[:longest].tolist())
+            elif pool.request is Request.RANK:
+                best = int(output.argmax())
+                answers[task][number] = self._tables[task].texts[number]["choices"][best]
+            else:
+                vectors[row] = output
+        for task, (queries, candidates) in self._embedded.items():
+            nearest = embed.nearest(
+                np.stack([vectors[row] for row in queries]),
+                np.stack([vectors[row] for row in candidates]),
+                k=1,
+            )
+            texts = self._tables[task].texts
+            answers[task] = [texts[best]["targets"] for best in np.asarray(nearest)[:, 0]]
+        return {task: self._result(task, answers[task]) for task in self._tables}
+
+    def _outputs(self, params: Params) -> Iterator[tuple[_Pool, int, np.ndarray]]:
+        """(pool, row, output of the row), in the order in which batches finish."""
+        total = sum(len(pool.inputs) for pool in self._pools)
+        done = 0
+        waiting: collections.deque = collections.deque()
+
+        def dispatch() -> Iterator[None]:
+            for pool in self._pools:
+                function = self._functions[pool.request, pool.answer_shape]
+                for batch in pool.batches:
+                    arrays = self._shard_batch(pool.arrays(batch))
+                    waiting.append((pool, batch.rows, function(params, arrays)))
+                    yield
+
+        enqueue = dispatch()
+        for _ in range(IN_FLIGHT):
+            next(enqueue, None)
+        while waiting:
+            pool, rows, outputs = waiting.popleft()
+            outputs = np.asarray(outputs)  # waits for the device
+            next(enqueue, None)
+            yield from ((pool, row, output) for row, output in zip(rows, outputs))
+            done += len(rows)
+            if self._on_progress:
+                self._on_progress(done, total)
+
+    def _function(self, pool: _Pool) -> Callable:
+        """The compiled function of a pool: (params, arrays) -> array with an entry for each row."""
+        network, eos_id = self._network, self._vocabulary.eos_id
+
+        def generate(params: Params, arrays: dict[str, jax.Array]) -> jax.Array:
+            (max_decode_len,) = pool.answer_shape
+            return search.greedy(
+                network,
+                params,
+                arrays["inputs_BL"],
+                max_decode_len=max_decode_len,
+                eos_id=eos_id,
+            )
+
+        def rank_choices(params: Params, arrays: dict[str, jax.Array]) -> jax.Array:
+            return rank.rank(network, params, arrays["inputs_BL"], arrays["choices_BCT"])
+
+        def embed_inputs(params: Params, arrays: dict[str, jax.Array]) -> jax.Array:
+            return embed.embed(network, params, arrays["inputs_BL"])
+
+        functions = {
+            Request.GENERATE: generate,
+            Request.RANK: rank_choices,
+            Request.EMBED: embed_inputs,
+        }
+        return jax.jit(functions[pool.request])
+
+    def _make_pools(self) -> list[_Pool]:
+        pools: dict[tuple, _Pool] = {}
+        seen: dict[bytes, int] = {}  # embedded ids -> row: English candidates recur in every task
+
+        def pool_of(request: Request, *answer_shape: int) -> _Pool:
+            return pools.setdefault((request, answer_shape), _Pool(request, answer_shape))
+
+        def embedded_row(ids: np.ndarray) -> int:
+            pool = pool_of(Request.EMBED)
+            row = seen.setdefault(ids.tobytes(), len(pool.inputs))
+            if row == len(pool.inputs):
+                pool.inputs.append(ids)
+                pool.owners.append(("", row))
+            return row
+
+        for task, table in self._tables.items():
+            request = table.benchmark.request
+            if request is Request.EMBED:
+                rows = range(len(table))
+                self._embedded[task] = (
+                    [embedded_row(self._cut(table.inputs[row])) for row in rows],
+                    [embedded_row(self._cut(table.targets[row])) for row in rows],
+                )
+                continue
+            for number in range(len(table)):
+                if request is Request.RANK:
+                    first, last = table.choice_offsets[number : number + 2]
+                    choices = [table.choices[choice] for choice in range(first, last)]
+                    longest = max(map(len, choices))
+                    pool = pool_of(
+                        request,
+                        batching.bucket(len(choices), NUM_CHOICES),
+                        batching.bucket(longest, ANSWER_LENGTHS),
+                    )
+                    pool.choices.append(choices)
+                else:
+                    longest = table.benchmark.max_target_tokens
+                    pool = pool_of(request, batching.bucket(longest, ANSWER_LENGTHS))
+                pool.inputs.append(self._cut(table.inputs[number]))
+                pool.owners.append((task, number))
+        return list(pools.values())
+
+    def _cut(self, ids: np.ndarray) -> np.ndarray:
+        """Ids within the limit, the last of them (end-of-sequence) kept."""
+        limit = self._max_input_length
+        return ids if len(ids) <= limit else np.append(ids[: limit - 1], ids[-1])
+
+    def _result(self, task: str, answers: Sequence[str]) -> TaskResult:
+        table = self._tables[task]
+        benchmark = table.benchmark
+        too_long = table.inputs.lengths > self._max_input_length
+        if benchmark.request is Request.EMBED:  # candidates are read by the encoder too
+            too_long = too_long | (table.targets.lengths > self._max_input_length)
+        predictions = [
+            Prediction(
+                id=str(row["id"]),
+                inputs=row["inputs"],
+                target=row["targets"],
+                prediction=answer,
+                score=float(benchmark.example_score(row["targets"], answer)),
+            )
+            for row, answer in zip(table.texts, answers, strict=True)
+        ]
+        return TaskResult(
+            metrics=benchmark.metric([row["targets"] for row in table.texts], answers),
+            main_metric=benchmark.main_metric,
+            n=len(predictions),
+            chance=table.chance,
+            truncated=int(too_long.sum()),
+            predictions=predictions,
+        )
+
+
+def evaluate(
+    network, params: Params, tables: Mapping[str, TokenTable], vocabulary: Vocabulary, **options
+) -> dict[str, TaskResult]:
+    """One evaluation; ``options`` are those of ``Evaluator``."""
+    return Evaluator(network, vocabulary, tables, **options).run(params)

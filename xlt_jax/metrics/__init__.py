@@ -1,0 +1,1 @@
+"""Metrics: (targets, predictions) -> {name: value}."""

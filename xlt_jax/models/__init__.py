@@ -1,0 +1,1 @@
+"""Networks: Flax modules with T5X's parameter names."""

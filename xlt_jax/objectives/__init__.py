@@ -1,0 +1,1 @@
+"""Objectives: (forward, params, batch, rng) -> Loss."""

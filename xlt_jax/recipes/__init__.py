@@ -1,0 +1,1 @@
+"""Experiments of several stages, each a process."""

@@ -1,0 +1,1 @@
+"""Facts: languages and benchmarks. Standard library only."""

@@ -1,0 +1,435 @@
+"""``python -m xlt_jax.train``: trains, evaluates and saves; the loop, top to bottom."""
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import gin
+import jax
+import numpy as np
+from etils import epath
+
+from xlt_jax import configuration
+from xlt_jax.data import features, mixtures, tokens
+from xlt_jax.data.vocab import Vocabulary
+from xlt_jax.evaluation import predictions, zero_shot
+from xlt_jax.evaluation.tensorboard import ScalarWriter
+from xlt_jax.training import checkpoint, partition, state, step
+from xlt_jax.training.config import CheckpointConfig, DatasetConfig
+from xlt_jax.training.model import EncoderDecoderModel, Trainer
+
+
+def train(
+    *,
+    model: EncoderDecoderModel,
+    model_dir: str,
+    train_dataset_cfg: DatasetConfig,
+    train_eval_dataset_cfg: DatasetConfig | None,
+    infer_eval_dataset_cfg: DatasetConfig | None,
+    checkpoint_cfg: CheckpointConfig,
+    partitioner: partition.Partitioner,
+    trainer_cls: Callable[[], Trainer],
+    total_steps: int,
+    eval_steps: int,
+    eval_period: int,
+    relative_steps: int | None = None,
+    stats_period: int = 50,
+    random_seed: int = 0,
+) -> int:
+    """Trains to ``total_steps`` and returns the last step; arguments are T5X's.
+
+    A run is resumed by the same command: it continues from the newest checkpoint in ``model_dir``,
+    bit for bit as if it had not stopped. SIGTERM or Ctrl-C saves and ends.
+
+    Args:
+        model: Network, vocabulary, optimizer, objective.
+        model_dir: Folder of everything that this run writes, local or gs://.
+        train_dataset_cfg: Mixture to train on.
+        train_eval_dataset_cfg: Its loss on another split, every ``eval_period``; None for none.
+        infer_eval_dataset_cfg: Tasks to score zero-shot, every ``eval_period``; None, or one
+            without a name, for none.
+        checkpoint_cfg: What to start from, and what to save.
+        partitioner: The mesh.
+        trainer_cls: Makes the trainer's settings.
+        total_steps: Number of the last step, the initial checkpoint's steps included.
+        eval_steps: Batches of the evaluation loss.
+        eval_period: Steps between evaluations.
+        relative_steps: Steps after the initial checkpoint's, instead of ``total_steps``.
+        stats_period: Steps between lines in the log and points in TensorBoard.
+        random_seed: Of parameters and dropout.
+
+    Raises:
+        ValueError: Bad input, before the first compilation.
+    """
+    # ---------------------------------------------------------------- what the run is made of
+    folder = epath.Path(model_dir)
+    checkpoint.check_writable(folder)
+    trainer = trainer_cls()
+    microbatches = trainer.num_microbatches or 1
+    partitioner.check_batch_size(train_dataset_cfg.batch_size, microbatches)
+    stream, tables = open_stream(train_dataset_cfg, model.vocabulary)
+    eval_batches = open_eval_batches(train_eval_dataset_cfg, model.vocabulary, eval_steps)
+    evaluator = None
+    if infer_eval_dataset_cfg and infer_eval_dataset_cfg.mixture_or_task_name:
+        evaluator = zero_shot.of_mixture(
+            model.module, model.vocabulary, infer_eval_dataset_cfg, partitioner
+        )
+
+    # ---------------------------------------------------------------- state: resumed, given or new
+    optimizer = model.optimizer_def(trainer.learning_rate_fn)
+    described = state.describe(model.module, optimizer, partitioner)
+    saver = checkpoint.Checkpointer(folder / "checkpoints", checkpoint_cfg.save)
+    base_rng = jax.random.key(random_seed)
+    initial_checkpoint = None
+    if checkpoint_cfg.restore and checkpoint_cfg.restore.path:
+        initial_checkpoint = str(checkpoint_cfg.restore.path)
+    run = {"first_step": 0, "initial_checkpoint": initial_checkpoint}
+    seen = np.zeros(len(tables), np.int64)  # examples of each task since the run's first step
+    if saver.latest_step() is not None:
+        train_state, saved = saver.restore(described)
+        stream.restore(saved["stream"])
+        seen = np.asarray([saved["examples"][table.name] for table in tables])
+        run = saved["run"]
+        print(f"Resuming {model_dir} at step {int(train_state.step):,}.")
+    elif initial_checkpoint:
+        params, run["first_step"] = checkpoint.restore_params(
+            checkpoint_cfg.restore, described.params
+        )
+        train_state = state.with_params(params, optimizer, described, run["first_step"])
+        print(f"Starting from {initial_checkpoint}, step {run['first_step']:,}.")
+    else:
+        train_state = state.create(model.module, optimizer, partitioner, base_rng)
+    if relative_steps is not None:
+        total_steps = run["first_step"] + relative_steps
+    now = int(train_state.step)
+    if total_steps <= run["first_step"]:
+        raise ValueError(
+            f"TRAIN_STEPS is {total_steps:,}, but the initial checkpoint is at step "
+            f"{run['first_step']:,}: TRAIN_STEPS counts its steps too. Set TRAIN_STEPS_RELATIVE."
+        )
+
+    # ---------------------------------------------------------------- compiled functions
+    forward = step.make_forward(model.module)
+    first_step = run["first_step"]
+    train_step = step.make_train_step(
+        forward,
+        model.objective,
+        optimizer,
+        partitioner,
+        train_state,
+        num_microbatches=microbatches,
+        loss_normalizer=model.loss_normalizing_factor,
+        clip_norm=trainer.clip_norm,
+        learning_rate_fn=lambda number: trainer.learning_rate_fn(number - first_step),
+    )
+    eval_step = step.make_eval_step(forward, model.objective, partitioner)
+
+    # ---------------------------------------------------------------- the loop
+    log = RunLog(folder, total_steps, jax.process_index() == 0)
+    log.start(now, described, tables, train_dataset_cfg.task_feature_lengths)
+    stop = StopSignal()
+    waiting: list[Mapping[str, Any]] = []  # metrics still on the device
+    position = {}
+    saved_step = now if saver.latest_step() is not None else None
+
+    def save(number: int, metrics: Mapping[str, float] | None = None) -> None:
+        nonlocal saved_step
+        if number != saved_step:
+            saver.save(number, train_state, position, metrics)
+            saved_step = number
+
+    for batch, stream_state, examples in prefetch(stream, partitioner.shard_batch, total_steps - now):
+        train_state, metrics = train_step(train_state, batch, base_rng)
+        now += 1
+        seen += examples
+        waiting.append(metrics)
+        position = {
+            "stream": stream_state,
+            "examples": dict(zip(stream.names, seen.tolist())),
+            "run": run,
+        }
+        last = now == total_steps
+        if now % stats_period == 0 or last:
+            log.train(now, jax.device_get(waiting))
+            waiting = []
+        scores = None
+        if now % eval_period == 0 or last:
+            if eval_batches:
+                log.loss(now, mean_loss(eval_step, train_state.params, eval_batches, partitioner))
+            log.examples(now, position["examples"])
+            if evaluator:
+                with partitioner.context():
+                    results = evaluator.run(train_state.params)
+                scores = predictions.scalars(results)
+                if jax.process_index() == 0:
+                    predictions.write(folder / "inference_eval", now, results)
+                    log.scores(now, scores)
+        period = checkpoint_cfg.save.period if checkpoint_cfg.save else None
+        if checkpoint_cfg.save and (last or (period and now % period == 0)):
+            save(now, scores)
+        if stop.requested:
+            break
+
+    # ---------------------------------------------------------------- the end
+    if position and checkpoint_cfg.save:
+        save(now)
+    saver.close()
+    examples_seen = position.get("examples", dict(zip(stream.names, seen.tolist())))
+    log.finish(now, training_data(tables, examples_seen, run, now))
+    if stop.requested and now < total_steps:
+        print(f"\nStopped by {stop.requested.name} at step {now:,}, saved. The same command resumes.")
+        sys.exit(128 + stop.requested)
+    return now
+
+
+# ------------------------------------------------------------------------------------- data
+def open_stream(
+    config: DatasetConfig, vocabulary: Vocabulary
+) -> tuple[features.BatchStream, list[tokens.TokenTable]]:
+    """Endless batches of this process's rows, and the tables they come from."""
+    mixture = mixtures.get(config.mixture_or_task_name)
+    tables = [tokens.tokens(task, config.split, vocabulary) for task in mixture.tasks]
+    stream = features.BatchStream(
+        tables,
+        mixture.rates({table.name: len(table) for table in tables}),
+        feature_lengths=config.task_feature_lengths,
+        batch_size=config.batch_size,
+        vocabulary=vocabulary,
+        seed=config.seed if config.seed is not None else time.time_ns() % 2**31,
+        pack=config.pack,
+        shuffle=config.shuffle,
+        shard=(jax.process_index(), jax.process_count()),
+    )
+    return stream, tables
+
+
+def open_eval_batches(
+    config: DatasetConfig | None, vocabulary: Vocabulary, eval_steps: int
+) -> list[dict[str, np.ndarray]]:
+    """The first ``eval_steps`` batches of the mixture's evaluation split."""
+    if config is None or not config.mixture_or_task_name or not eval_steps:
+        return []
+    stream, _ = open_stream(config, vocabulary)
+    return [next(stream).arrays for _ in range(eval_steps)]
+
+
+def prefetch(
+    stream: features.BatchStream, shard_batch: Callable, batches: int, ahead: int = 2
+) -> Iterator[tuple[dict[str, jax.Array], dict, np.ndarray]]:
+    """(batch on the device, stream state after it, examples per task), made in a thread."""
+    ready: queue.Queue = queue.Queue(ahead)
+    ended = threading.Event()
+
+    def produce() -> None:
+        try:
+            for _ in range(batches):
+                made = next(stream)
+                item = (shard_batch(made.arrays), stream.state(), made.examples)
+                while not ended.is_set():
+                    try:
+                        ready.put(item, timeout=0.1)
+                        break
+                    except queue.Full:
+                        continue
+                if ended.is_set():
+                    return
+            ready.put(None)
+        except BaseException as error:
+            ready.put(error)
+
+    threading.Thread(target=produce, daemon=True).start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        ended.set()
+
+
+# ------------------------------------------------------------------------------------- metrics
+def mean_loss(eval_step: Callable, params, batches: list, partitioner) -> dict[str, float]:
+    """Token-weighted means over the evaluation batches."""
+    totals = [eval_step(params, partitioner.shard_batch(batch)) for batch in batches]
+    return weighted_means(jax.device_get(totals))
+
+
+def weighted_means(metrics: list[Mapping[str, Any]]) -> dict[str, float]:
+    """Means of the logs that are (sum, weight)."""
+    means = {}
+    for name, value in metrics[0].items():
+        if isinstance(value, tuple):
+            total, weight = (sum(float(entry[name][part]) for entry in metrics) for part in (0, 1))
+            means[name] = total / max(weight, 1e-9)
+    return means
+
+
+def training_data(
+    tables: list[tokens.TokenTable], examples: Mapping[str, int], run: Mapping, steps: int
+) -> dict:
+    """What this run was trained on; the report's zero-shot audit follows ``initial_checkpoint``."""
+    return {
+        "initial_checkpoint": run["initial_checkpoint"],
+        "first_step": run["first_step"],
+        "steps": steps,
+        "tasks": {
+            table.name: {
+                "examples": examples[table.name],
+                "labelled": table.benchmark.labelled,
+                "benchmark": table.benchmark.name,
+                "language": table.language,
+                "kind": table.benchmark.kind,
+            }
+            for table in tables
+        },
+    }
+
+
+class RunLog:
+    """A run's lines on the screen, metrics.jsonl and TensorBoard; only process 0 writes."""
+
+    def __init__(self, folder: epath.Path, total_steps: int, writes: bool):
+        self._folder, self._total_steps, self._writes = folder, total_steps, writes
+        self._live = sys.stdout.isatty()
+        self._time = self._start_time = time.monotonic()
+        self._start_step = self._step = None
+        self._lines: list[str] = []  # of metrics.jsonl
+
+    def start(self, number: int, described, tables, lengths) -> None:
+        """Says what will be trained on what, and warns of rows that are cut."""
+        if not self._writes:
+            return
+        self._train = ScalarWriter(self._folder / "train")
+        self._training_eval = ScalarWriter(self._folder / "training_eval")
+        if (self._folder / "metrics.jsonl").exists():  # resumed: forget what came after
+            lines = (self._folder / "metrics.jsonl").read_text().splitlines()
+            self._lines = [line for line in lines if json.loads(line)["step"] <= number]
+        rows = sum(map(len, tables))
+        print(
+            f"{state.num_parameters(described.params):,} parameters, {jax.device_count()} "
+            f"{jax.devices()[0].platform} device(s), {len(tables)} tasks with {rows:,} rows."
+        )
+        for field in ("inputs", "targets"):
+            cut = sum(
+                int((table.field(field).lengths > lengths[field]).sum())
+                for table in tables
+                if not table.benchmark.noise
+            )
+            if cut:
+                print(f"Warning: {cut:,} of {rows:,} {field} exceed {lengths[field]} tokens: cut.")
+        write_text(self._folder / "config.gin", gin.operative_config_str())
+        write_text(self._folder / "parameters.txt", state.parameter_table(described.params))
+        self._train.text("config", f"```\n{gin.operative_config_str()}\n```")
+
+    def train(self, number: int, metrics: list[Mapping[str, Any]]) -> None:
+        """Logs the means over the steps since the last call."""
+        if not self._writes:
+            return
+        seconds, self._time = time.monotonic() - self._time, time.monotonic()
+        if not all(entry["finite"] for entry in metrics):
+            print(f"\nWarning: loss or gradient was not finite before step {number:,}.")
+        scalars = {
+            "loss": float(np.mean([entry["loss"] for entry in metrics])),
+            **weighted_means(metrics),
+            "grad_norm": float(np.mean([entry["grad_norm"] for entry in metrics])),
+            "learning_rate": float(metrics[-1]["learning_rate"]),
+            "tokens_per_s": sum(float(entry["tokens"]) for entry in metrics) / seconds,
+            "steps_per_s": len(metrics) / seconds,
+        }
+        self._train.write(number, scalars)
+        self._lines.append(json.dumps({"step": number, **scalars}))
+        if self._start_step is None:  # the first period holds the compilation
+            self._start_step, self._start_time = number, self._time
+            left = "?"
+        else:
+            rate = (number - self._start_step) / (self._time - self._start_time)
+            left = duration((self._total_steps - number) / rate)
+        line = (
+            f"step {number:,}/{self._total_steps:,}  loss {scalars['nll']:.3f}  "
+            f"accuracy {scalars['accuracy']:.3f}  lr {scalars['learning_rate']:.2g}  "
+            f"grad {scalars['grad_norm']:.3g}  {scalars['tokens_per_s']:,.0f} tokens/s  left {left}"
+        )
+        print(f"\r{line:<110}" if self._live else line, end="" if self._live else "\n", flush=True)
+
+    def loss(self, number: int, means: Mapping[str, float]) -> None:
+        """Logs the loss on the evaluation split."""
+        if self._writes:
+            self._training_eval.write(number, means)
+            self._newline()
+            print("  validation: " + "  ".join(f"{k} {v:.3f}" for k, v in means.items()), flush=True)
+
+    def examples(self, number: int, examples: Mapping[str, int]) -> None:
+        """Logs how many examples of each task, benchmark and language have been seen."""
+        if not self._writes:
+            return
+        scalars: dict[str, int] = {}
+        for task, count in examples.items():
+            benchmark, language = task.rsplit(".", 1)
+            for name in (f"task/{task}", f"benchmark/{benchmark}", f"language/{language}"):
+                scalars[f"examples/{name}"] = scalars.get(f"examples/{name}", 0) + count
+        self._train.write(number, scalars)
+        self._write_lines()
+
+    def scores(self, number: int, scores: Mapping[str, float]) -> None:
+        """Logs a zero-shot evaluation and shows its means."""
+        if self._writes:
+            self._newline()
+            self._training_eval.write(number, scores)
+            shown = "  ".join(f"{k} {v:.3f}" for k, v in scores.items() if k.startswith("mean/"))
+            print(f"  zero-shot: {shown}", flush=True)
+
+    def finish(self, number: int, data: Mapping) -> None:
+        """Writes what the run was trained on and closes the files."""
+        if self._writes:
+            self._newline()
+            write_text(self._folder / "training_data.json", json.dumps(data, indent=1))
+            self._write_lines()
+            self._train.close()
+            self._training_eval.close()
+
+    def _write_lines(self) -> None:
+        write_text(self._folder / "metrics.jsonl", "".join(f"{line}\n" for line in self._lines))
+
+    def _newline(self) -> None:
+        if self._live:
+            print()
+
+
+def duration(seconds: float) -> str:
+    """``1:02:03`` or ``2:03``."""
+    minutes, second = divmod(int(seconds), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+
+
+def write_text(path: epath.Path, text: str) -> None:
+    """Writes to a temporary name and renames."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+class StopSignal:
+    """Turns the first SIGTERM or Ctrl-C into a request; the second ends the process at once."""
+
+    def __init__(self):
+        self.requested: signal.Signals | None = None
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame) -> None:
+        if self.requested:
+            os._exit(128 + number)
+        self.requested = signal.Signals(number)
+        print(f"\n{self.requested.name}: saving after this step ...", flush=True)
+
+
+if __name__ == "__main__":
+    configuration.run_program("xlt_jax.train", __doc__, train)

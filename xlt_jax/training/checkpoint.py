@@ -1,0 +1,402 @@
+"""Checkpoints of a run in MODEL_DIR/checkpoints/STEP, written by Orbax beside the training.
+
+A folder with a step's number is complete: Orbax writes elsewhere and renames last.
+"""
+
+import errno
+import math
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+
+from xlt_jax.arrays import Params
+from xlt_jax.training.config import SaveCheckpointConfig
+from xlt_jax.training.state import TrainState
+
+FOLDER = "checkpoints"
+STATE = "state"
+DATA = "data"
+
+
+class Checkpointer:
+    """Saves and restores the state of one run.
+
+    Args:
+        model_dir: The run's folder; made if missing.
+        config: What is kept, and the saved type.
+
+    Raises:
+        OSError: ``model_dir`` is not writable.
+    """
+
+    def __init__(self, model_dir: str | os.PathLike, config: SaveCheckpointConfig):
+        self._directory = _writable_folder(pathlib.Path(model_dir).absolute() / FOLDER)
+        self._config = config
+        self._manager = ocp.CheckpointManager(
+            self._directory,
+            item_names=(STATE, DATA),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=_preservation_policy(config),
+                # Orbax stores metrics only if it has a best_fn; the policy decides what is kept.
+                best_fn=_metric_of(config) if config.keep_best_metric else None,
+                best_mode=config.keep_best_mode,
+                cleanup_tmp_directories=True,  # what a killed process left behind
+                step_prefix=None,
+            ),
+        )
+
+    def save(
+        self,
+        step: int,
+        state: TrainState,
+        data_state: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> bool:
+        """Starts writing and returns; False if this step is saved already.
+
+        The state may be donated afterwards. A save still under way is waited for.
+
+        Args:
+            step: Number of finished steps.
+            state: Copied before the function returns.
+            data_state: Position in the training data, JSON values; only kept if ``save_dataset``.
+            metrics: Needed to keep the best: has ``keep_best_metric``, or this step does not compete.
+
+        Raises:
+            OSError: The disk is full (``errno.ENOSPC``), or this or the save before failed otherwise.
+        """
+        self.wait()
+        if step in self._manager.all_steps():
+            return False
+        _check_space(self._directory, state)
+        if metrics is not None and self._config.keep_best_metric not in metrics:
+            metrics = None
+        params_args = ocp.SaveArgs(dtype=jnp.dtype(self._config.dtype))
+        save_args = jax.tree.map(lambda _: ocp.SaveArgs(), state)
+        save_args = save_args.replace(params=jax.tree.map(lambda _: params_args, state.params))
+        items = {STATE: ocp.args.PyTreeSave(state, save_args=save_args)}
+        if self._config.save_dataset:
+            items[DATA] = ocp.args.JsonSave(dict(data_state or {}))
+        try:
+            return self._manager.save(
+                step,
+                args=ocp.args.Composite(**items),
+                metrics=None if metrics is None else dict(metrics),
+                force=True,
+            )
+        except Exception as error:
+            raise self._write_error(step, error) from error
+
+    def wait(self) -> None:
+        """Returns when everything is on disk.
+
+        Raises:
+            OSError: The last save failed; earlier checkpoints are untouched.
+        """
+        try:
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+        except Exception as error:
+            raise self._write_error(None, error) from error
+
+    def close(self) -> None:
+        """Waits, then ends the writing threads."""
+        self.wait()
+        self._manager.close()
+
+    def latest_step(self) -> int | None:
+        """The most recent complete step, or None."""
+        return self._manager.latest_step()
+
+    def all_steps(self) -> tuple[int, ...]:
+        """The complete steps on disk, ascending."""
+        return tuple(sorted(self._manager.all_steps()))
+
+    def best_step(self) -> int | None:
+        """The step with the best ``keep_best_metric``; None without metric."""
+        return self._manager.best_step() if self._config.keep_best_metric else None
+
+    def restore(
+        self, described: TrainState, step: int | None = None
+    ) -> tuple[TrainState, dict[str, Any]]:
+        """The state with every bit as saved, and the data state ({} if none was saved).
+
+        Args:
+            described: Shapes, types and shardings to restore into (``state.describe``), or a state.
+            step: Default: the latest.
+
+        Raises:
+            ValueError: No such step, another network or optimizer, or damaged files.
+        """
+        self.wait()
+        step = self.latest_step() if step is None else step
+        if step not in self._manager.all_steps():
+            known = ", ".join(map(str, self.all_steps())) or "none"
+            raise ValueError(f"{self._directory} has no checkpoint of step {step}; it has: {known}.")
+        path = self._directory / str(step)
+        saved = _saved_leaves(path)
+        _check_leaves(path, saved, described, strict=True, fallback_to_scratch=False)
+        state = _read(path, described, partial=False)
+        data_state: dict[str, Any] = {}
+        if (path / DATA).is_dir():
+            try:
+                data_state = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(path / DATA)
+            except Exception as error:
+                raise _damaged(path, error) from error
+        return state, data_state
+
+    def _write_error(self, step: int | None, error: Exception) -> OSError:
+        kept = ", ".join(map(str, _steps(self._directory))) or "none"
+        which = "The checkpoint before" if step is None else f"The checkpoint of step {step}"
+        text = _messages(error)
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        if full or "No space left" in text or "RESOURCE_EXHAUSTED" in text:
+            return _disk_full(f"{which} could not be written to {self._directory}", kept)
+        return OSError(
+            getattr(error, "errno", None) or errno.EIO,
+            f"{which} could not be written to {self._directory}; complete steps there: {kept}. "
+            f"Cause: {text}",
+        )
+
+
+def find(path: str | os.PathLike, mode: str = "specific") -> pathlib.Path:
+    """The folder of one complete checkpoint.
+
+    Args:
+        path: MODEL_DIR/checkpoints/STEP, or (meaning its latest) MODEL_DIR or MODEL_DIR/checkpoints.
+        mode: "specific" takes each of them, "latest" only the last two.
+
+    Raises:
+        ValueError: Nothing there, or no checkpoint.
+    """
+    path = pathlib.Path(path).absolute()
+    if not path.exists():
+        near = next((parent for parent in path.parents if parent.exists()), path)
+        raise ValueError(
+            f"The checkpoint {path} does not exist ({near} does). Give a run's MODEL_DIR, or one of "
+            f"its MODEL_DIR/{FOLDER}/STEP."
+        )
+    if (path / STATE).is_dir():
+        if mode == "latest":
+            raise ValueError(
+                f"{path} is a single checkpoint: with mode 'latest' give its run's MODEL_DIR, "
+                "or use mode 'specific'."
+            )
+        return path
+    for folder in (path / FOLDER, path):
+        if steps := _steps(folder):
+            return folder / str(steps[-1])
+    content = ", ".join(sorted(child.name for child in path.iterdir())[:8]) if path.is_dir() else "a file"
+    raise ValueError(
+        f"{path} is not a checkpoint: no {STATE}/ in it and no complete {FOLDER}/STEP/{STATE} below it "
+        f"(it holds: {content or 'nothing'}). Give a run's MODEL_DIR or one of its checkpoints; "
+        "convert foreign weights first."
+    )
+
+
+def restore_params(
+    path: str | os.PathLike,
+    params: Params,
+    *,
+    mode: str = "specific",
+    strict: bool = True,
+    fallback_to_scratch: bool = False,
+) -> Params:
+    """Parameters of another run's checkpoint, cast to the types and laid out as ``params``.
+
+    Args:
+        path: See ``find``.
+        params: Shapes, types and shardings; with ``fallback_to_scratch`` arrays.
+        mode: See ``find``.
+        strict: Whether parameters that only the checkpoint has are an error, or are left out.
+        fallback_to_scratch: Whether parameters that the checkpoint lacks keep the values in ``params``,
+            or are an error.
+
+    Raises:
+        ValueError: No checkpoint, a parameter of another shape, one missing or unexpected, or damaged
+            files.
+    """
+    path = find(path, mode)
+    saved = {
+        name: leaf for name, leaf in _saved_leaves(path).items() if name.startswith("params/")
+    }
+    wanted = {"params": params}
+    _check_leaves(path, saved, wanted, strict=strict, fallback_to_scratch=fallback_to_scratch)
+    leaves = _named_leaves(wanted)
+    present = _nest({name: leaf for name, leaf in leaves.items() if name in saved})
+    restored = _named_leaves(_read(path, present, partial=True))
+    return _nest({name: restored.get(name, leaf) for name, leaf in leaves.items()})["params"]
+
+
+def _preservation_policy(config: SaveCheckpointConfig):
+    policies = [LatestN(n=config.keep)]  # the latest always stays, so that the run can go on
+    if config.keep_best_metric:
+        best = BestN(
+            get_metric_fn=_metric_of(config),
+            reverse=config.keep_best_mode == "min",
+            n=config.keep_best,
+            keep_checkpoints_without_metrics=False,
+        )
+        policies.append(best)
+    return AnyPreservationPolicy(policies)
+
+
+def _metric_of(config: SaveCheckpointConfig):
+    worst = -math.inf if config.keep_best_mode == "max" else math.inf
+
+    def metric(metrics: Mapping[str, float]) -> float:
+        value = metrics[config.keep_best_metric]
+        return worst if math.isnan(value) else value
+
+    return metric
+
+
+def _writable_folder(folder: pathlib.Path) -> pathlib.Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"MODEL_DIR {folder.parent} is not writable ({error.strerror}): "
+            "choose another folder or change its permissions.",
+        ) from error
+    return folder
+
+
+def _check_space(folder: pathlib.Path, state: TrainState) -> None:
+    """Fails before the first byte rather than in the middle."""
+    needed = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        kept = ", ".join(map(str, _steps(folder))) or "none"
+        raise _disk_full(
+            f"A checkpoint of {needed / 2**20:,.0f} MiB does not fit into the "
+            f"{free / 2**20:,.0f} MiB free at {folder}",
+            kept,
+        )
+
+
+def _disk_full(what: str, kept: str) -> OSError:
+    return OSError(
+        errno.ENOSPC,
+        f"{what}: the disk is full. Complete steps there: {kept}, untouched. Free space, or set "
+        "SaveCheckpointConfig.keep lower, and start the same command again.",
+    )
+
+
+def _steps(folder: pathlib.Path) -> list[int]:
+    if not folder.is_dir():
+        return []
+    found = (child for child in folder.iterdir() if child.name.isdecimal())
+    return sorted(int(child.name) for child in found if (child / STATE).is_dir())
+
+
+def _named_leaves(tree: Any) -> dict[str, Any]:
+    """"params/encoder/..." -> leaf, the same for a state and for what Orbax reads without a state."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, leaf in leaves.items():
+        *folders, last = name.split("/")
+        node = tree
+        for folder in folders:
+            node = node.setdefault(folder, {})
+        node[last] = leaf
+    return tree
+
+
+def _saved_leaves(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        metadata = ocp.PyTreeCheckpointHandler().metadata(path / STATE)
+        tree = metadata.tree if hasattr(metadata, "tree") else metadata
+        leaves = _named_leaves(tree)
+    except Exception as error:
+        raise _damaged(path, error) from error
+    if not leaves:
+        raise _damaged(path, ValueError("it names no array"))
+    return leaves
+
+
+def _check_leaves(
+    path: pathlib.Path,
+    saved: Mapping[str, Any],
+    wanted: Any,
+    *,
+    strict: bool,
+    fallback_to_scratch: bool,
+) -> None:
+    """Compares names and shapes before anything is read."""
+    leaves = _named_leaves(wanted)
+    problems = [
+        f"{name}: {_shape(saved[name])} in the checkpoint, {_shape(leaf)} in this run"
+        for name, leaf in leaves.items()
+        if name in saved and tuple(saved[name].shape) != tuple(leaf.shape)
+    ]
+    if not fallback_to_scratch:
+        problems += [f"{name}: missing in the checkpoint" for name in leaves if name not in saved]
+    if strict:
+        problems += [f"{name}: unknown to this run" for name in saved if name not in leaves]
+    if problems:
+        more = f"\n  and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise ValueError(
+            f"The checkpoint {path} does not fit:\n  "
+            + "\n  ".join(problems[:5])
+            + more
+            + "\nUse the model's gin file and vocabulary that the checkpoint was made with, or another "
+            "MODEL_DIR."
+        )
+
+
+def _shape(leaf: Any) -> str:
+    return "x".join(map(str, leaf.shape)) or "a scalar"
+
+
+def _read(path: pathlib.Path, wanted: Any, *, partial: bool) -> Any:
+    shapes = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), wanted
+    )
+    arguments = ocp.args.PyTreeRestore(
+        item=shapes,
+        restore_args=ocp.checkpoint_utils.construct_restore_args(shapes),
+        partial_restore=partial,
+    )
+    try:
+        return ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).restore(path / STATE, args=arguments)
+    except Exception as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: pathlib.Path, error: Exception) -> ValueError:
+    others = [step for step in _steps(path.parent) if str(step) != path.name]
+    advice = (
+        f"move {path} away to go on from step {others[-1]}" if others else "there is no other step"
+    )
+    return ValueError(
+        f"The checkpoint {path} cannot be read: it is damaged or cut short; {advice}. "
+        f"Cause: {_messages(error)}"
+    )
+
+
+def _messages(error: BaseException) -> str:
+    """First lines of an error and of those that caused it."""
+    lines = []
+    while error is not None:
+        text = str(error).strip().splitlines()
+        lines.append(f"{type(error).__name__}: {text[0] if text else ''}"[:300])
+        error = error.__cause__ or error.__context__
+    return " | ".join(lines)

@@ -1,0 +1,68 @@
+"""What gin assembles into a model and a trainer: records of T5X's names and arguments."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import optax
+from flax import linen as nn
+
+from xlt_jax.arrays import Objective
+from xlt_jax.training import optim
+from xlt_jax.training.optim import Schedule
+
+
+@dataclass(frozen=True)
+class EncoderDecoderModel:
+    """A network, its vocabulary, and how it learns.
+
+    Attributes:
+        module: The network.
+        vocabulary: Of inputs and targets.
+        optimizer_def: ``schedule -> optimizer``; the rate belongs to the trainer, as in T5X.
+        objective: What the training step minimises.
+        loss_normalizing_factor: See ``training.step.make_train_step``.
+
+    Raises:
+        ValueError: The network has fewer ids than the vocabulary, or so many more that the two
+            cannot belong together (sizes are rounded up to a multiple of at most 256).
+    """
+
+    module: nn.Module
+    vocabulary: Any
+    optimizer_def: Callable[[Schedule], optax.GradientTransformation]
+    objective: Objective
+    loss_normalizing_factor: float | str | None = None
+
+    def __post_init__(self):
+        network_ids, vocabulary_ids = self.module.config.vocab_size, self.vocabulary.vocab_size
+        if not 0 <= network_ids - vocabulary_ids < 256:
+            raise ValueError(
+                f"The network has {network_ids} token ids, the vocabulary {self.vocabulary.path} "
+                f"has {vocabulary_ids}. Take the vocabulary that the checkpoint was trained with, "
+                "or set mt5.T5Config.vocab_size to its size rounded up to a multiple of 128."
+            )
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How steps are taken.
+
+    Attributes:
+        learning_rate_fn: Rate by number of updates since this run's first.
+        num_microbatches: Parts of a batch computed one after the other, to need less memory.
+        clip_norm: Global gradient norm above which gradients are scaled down.
+    """
+
+    learning_rate_fn: Schedule
+    num_microbatches: int | None = None
+    clip_norm: float | None = None
+
+
+def adafactor_def(
+    decay_rate: float = 0.8, step_offset: int = 0
+) -> Callable[[Schedule], optax.GradientTransformation]:
+    """Adafactor waiting for its learning rate; see ``training.optim.adafactor``."""
+    return lambda schedule: optim.adafactor(
+        schedule, decay_rate=decay_rate, step_offset=step_offset
+    )

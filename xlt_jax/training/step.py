@@ -1,0 +1,216 @@
+"""One training or evaluation step: batch -> (sum, weight) -> gradients -> state, compiled here only."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from jax.sharding import NamedSharding, PartitionSpec
+
+from xlt_jax.arrays import Array, Batch, Forward, Loss, Objective, Outputs, Params
+from xlt_jax.training.optim import Schedule
+from xlt_jax.training.partition import Partitioner
+from xlt_jax.training.state import TrainState
+
+Metrics = Mapping[str, Any]
+
+# T5X's name of the only special normalizer that we have.
+NUM_REAL_TARGET_TOKENS = "NUM_REAL_TARGET_TOKENS"
+
+
+def make_forward(network: nn.Module) -> Forward:
+    """``forward(params, batch, rng)`` of an encoder-decoder, under teacher forcing.
+
+    Segment ids and positions of packed rows are passed on where the batch has them.
+    """
+
+    def teacher_force(module: nn.Module, batch: Batch, enable_dropout: bool) -> Outputs:
+        encoded_BLD = module.encode(
+            batch["encoder_input_tokens"],
+            encoder_segment_ids=batch.get("encoder_segment_ids"),
+            enable_dropout=enable_dropout,
+        )
+        logits_BTV = module.decode(
+            encoded_BLD,
+            batch["encoder_input_tokens"],
+            batch["decoder_input_tokens"],
+            batch["decoder_target_tokens"],
+            encoder_segment_ids=batch.get("encoder_segment_ids"),
+            decoder_segment_ids=batch.get("decoder_segment_ids"),
+            decoder_positions=batch.get("decoder_positions"),
+            enable_dropout=enable_dropout,
+        )
+        return Outputs(logits=logits_BTV, encoded=encoded_BLD)
+
+    def forward(params: Params, batch: Batch, rng: Array | None) -> Outputs:
+        rngs = {} if rng is None else {"dropout": rng}
+        return network.apply(
+            {"params": params}, batch, rng is not None, rngs=rngs, method=teacher_force
+        )
+
+    return forward
+
+
+def make_train_step(
+    forward: Forward,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    partitioner: Partitioner,
+    state: TrainState,
+    *,
+    num_microbatches: int = 1,
+    loss_normalizer: float | str | None = None,
+    clip_norm: float | None = None,
+    learning_rate_fn: Schedule | None = None,
+) -> Callable[[TrainState, Batch, Array], tuple[TrainState, Metrics]]:
+    """A jitted ``train_step(state, batch, base_rng) -> (state, metrics)``; the given state is donated.
+
+    Args:
+        forward: See ``make_forward``.
+        objective: Gives sums and weights, so that microbatches add up to the full batch.
+        optimizer: Updates to be added to the parameters.
+        partitioner: Its data axis splits the batch.
+        state: A state or its description; only its shardings are read, and kept by the new state.
+        num_microbatches: Parts of a batch whose gradients are computed one after the other, to need
+            less memory.
+        loss_normalizer: Divides the summed loss: None leaves the sum, as in T5X; a number; or
+            "NUM_REAL_TARGET_TOKENS" for the batch's weight.
+        clip_norm: Largest norm of the whole gradient, after the normalizer.
+        learning_rate_fn: Only to report the rate.
+
+    Returns:
+        A function with ``lower`` for ahead-of-time compilation. Randomness is that of
+        ``fold_in(base_rng, state.step)``. Metrics are scalars: ``loss`` after the normalizer, ``nll``
+        and other logs of the objective as (sum, weight), ``tokens`` that are not padding,
+        ``grad_norm`` before clipping, ``learning_rate``, and ``finite``, which is False when loss or
+        gradient overflowed and the new state is worthless.
+
+    Raises:
+        ValueError: An unknown normalizer, or a value that is not positive.
+    """
+    if isinstance(loss_normalizer, str) and loss_normalizer != NUM_REAL_TARGET_TOKENS:
+        raise ValueError(
+            f"loss_normalizer is {loss_normalizer!r}; allowed: None (the plain sum), a number, or "
+            f"{NUM_REAL_TARGET_TOKENS!r}."
+        )
+    for name, value in {
+        "num_microbatches": num_microbatches,
+        "loss_normalizer": loss_normalizer,
+        "clip_norm": clip_norm,
+    }.items():
+        if value is not None and not isinstance(value, str) and value <= 0:
+            raise ValueError(f"{name} is {value}: give a positive number.")
+
+    def sums(params: Params, batch: Batch, rng: Array) -> tuple[Loss, Params]:
+        def total(params):
+            loss = objective(forward, params, batch, rng)
+            return loss.total, loss
+
+        (_, loss), gradients = jax.value_and_grad(total, has_aux=True)(params)
+        return loss, gradients
+
+    def train_step(state: TrainState, batch: Batch, base_rng: Array):
+        rng = jax.random.fold_in(base_rng, state.step)
+        if num_microbatches == 1:
+            loss, gradients = sums(state.params, batch, rng)
+        else:
+            loss, gradients = _accumulate(
+                sums, state.params, batch, rng, num_microbatches, partitioner
+            )
+
+        if loss_normalizer is None:
+            scale = jnp.ones((), jnp.float32)
+        elif loss_normalizer == NUM_REAL_TARGET_TOKENS:
+            scale = 1.0 / jnp.maximum(loss.weight, 1e-9)
+        else:
+            scale = jnp.float32(1.0 / loss_normalizer)
+        grad_norm = optax.global_norm(gradients) * scale
+        metrics = {
+            "loss": loss.total * scale,
+            **loss.logs,
+            "tokens": _num_tokens(batch),
+            "grad_norm": grad_norm,
+            "finite": jnp.isfinite(loss.total) & jnp.isfinite(grad_norm),
+        }
+        if learning_rate_fn is not None:
+            metrics["learning_rate"] = learning_rate_fn(state.step)
+        if clip_norm is not None:
+            scale *= jnp.minimum(1.0, clip_norm / jnp.maximum(grad_norm, 1e-9))
+        if loss_normalizer is not None or clip_norm is not None:
+            gradients = jax.tree.map(lambda gradient: gradient * scale, gradients)
+
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, opt_state), metrics
+
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+    return jax.jit(
+        _traced_under(partitioner, train_step),
+        in_shardings=(shardings, partitioner.batch_sharding, None),
+        out_shardings=(shardings, partitioner.replicated),
+        donate_argnums=0,
+    )
+
+
+def make_eval_step(
+    forward: Forward, objective: Objective, partitioner: Partitioner
+) -> Callable[[Params, Batch], Metrics]:
+    """A jitted ``eval_step(params, batch)``: ``loss`` and the objective's logs as (sum, weight).
+
+    No dropout; add the sums of several batches and divide by the added weights.
+    """
+
+    def eval_step(params: Params, batch: Batch) -> Metrics:
+        loss = objective(forward, params, batch, None)
+        return {"loss": (loss.total, loss.weight), **loss.logs}
+
+    return jax.jit(_traced_under(partitioner, eval_step), out_shardings=partitioner.replicated)
+
+
+def _accumulate(
+    sums: Callable[[Params, Batch, Array], tuple[Loss, Params]],
+    params: Params,
+    batch: Batch,
+    rng: Array,
+    num_microbatches: int,
+    partitioner: Partitioner,
+) -> tuple[Loss, Params]:
+    """Loss and gradients added over microbatches.
+
+    Microbatch i takes every ``num_microbatches``-th row, so that each device keeps its own rows.
+    """
+    rows = next(iter(batch.values())).shape[0]
+    partitioner.check_batch_size(rows, num_microbatches)
+    sharding = NamedSharding(partitioner.mesh, PartitionSpec(None, "data"))
+
+    def split(x: Array) -> Array:
+        x = x.reshape(-1, num_microbatches, *x.shape[1:]).swapaxes(0, 1)
+        return jax.lax.with_sharding_constraint(x, sharding)
+
+    def add(carry, microbatch_and_index):
+        microbatch, index = microbatch_and_index
+        return jax.tree.map(
+            jnp.add, carry, sums(params, microbatch, jax.random.fold_in(rng, index))
+        ), None
+
+    microbatches = jax.tree.map(split, dict(batch))
+    one = jax.tree.map(lambda x: x[0], microbatches)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(sums, params, one, rng))
+    total, _ = jax.lax.scan(add, zeros, (microbatches, jnp.arange(num_microbatches)))
+    return total
+
+
+def _num_tokens(batch: Batch) -> Array:
+    """Tokens that are not padding, of encoder and decoder together, int32."""
+    return (batch["encoder_input_tokens"] > 0).sum() + (batch["decoder_target_tokens"] > 0).sum()
+
+
+def _traced_under(partitioner: Partitioner, function: Callable) -> Callable:
+    def traced(*args):
+        with partitioner.context():
+            return function(*args)
+
+    traced.__name__ = function.__name__  # the name in profiles and compilation logs
+    return traced
