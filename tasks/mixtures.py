@@ -1,9 +1,16 @@
-"""Mixtures of the real data: intermediate training, fine-tuning on English, zero-shot scoring."""
+"""Mixtures: pre-training, intermediate training, fine-tuning on English, zero-shot scoring.
 
+Those that begin with ``cldr_`` are the embedded counterparts, which gin/local.gin puts in place.
+"""
+
+from tasks.cldr import choice, convert, kind, pairs, parallel, qa, retrieval, same, tags, text
 from tasks.intermediate import cosmos_qa, hellaswag, mnli, paws_x, squad, wikiann
 from tasks.xtreme_r import xnli, xquad
 from xlt_jax.data.mixtures import Part, register, tasks
 from xlt_jax.registry import languages
+
+# mT5 samples languages with exponent 0.3 (Xue et al. 2021, section 3.2).
+_MT5_TEMPERATURE = 1 / 0.3
 
 _ENGLISH = tuple(module.BENCHMARK.name for module in (mnli, squad, hellaswag, cosmos_qa))
 
@@ -19,10 +26,29 @@ register(
         Part(
             tasks([wikiann.BENCHMARK.name], languages.select(resource=resource)),
             share=share,
-            temperature=1 / 0.3,
+            temperature=_MT5_TEMPERATURE,
         )
         for resource, share in (("high", 0.1), ("mid", 0.2), ("low", 0.2))
     ),
 )
 register("english_target", Part(("mnli.en", "squad.en"), cap=100_000))
 register("target", Part(tasks([xnli.BENCHMARK.name, xquad.BENCHMARK.name])))
+
+_CLDR_INTERMEDIATE = tuple(module.BENCHMARK.name for module in (kind, same, convert))
+_CLDR_TARGET = tuple(module.BENCHMARK.name for module in (pairs, choice, tags, qa))
+
+register(
+    "cldr_pretrain",
+    Part(tasks([text.BENCHMARK.name]), share=0.5, temperature=_MT5_TEMPERATURE),
+    Part(tasks([parallel.BENCHMARK.name]), share=0.5, temperature=_MT5_TEMPERATURE),
+)
+register("cldr_english_intermediate", Part(tasks(_CLDR_INTERMEDIATE, ["en"])))
+register(
+    "cldr_multitask_intermediate",
+    *(
+        Part(tasks(_CLDR_INTERMEDIATE, languages.select(resource=resource)), share=share)
+        for resource, share in (("high", 0.4), ("mid", 0.3), ("low", 0.3))
+    ),
+)
+register("cldr_english_target", Part(tasks(_CLDR_TARGET, ["en"])))
+register("cldr_target", Part(tasks((*_CLDR_TARGET, retrieval.BENCHMARK.name))))

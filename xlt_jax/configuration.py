@@ -31,6 +31,9 @@ def parse(program: str, description: str, argv: Sequence[str]) -> argparse.Names
     parser.add_argument("--gin_search_paths", default=".", help="comma-separated, before our own")
     parser.add_argument("--tfds_data_dir", help="folder of prepared TFDS data sets")
     parser.add_argument("--data_dir", help="folder of downloaded data; also $XLT_DATA_DIR")
+    parser.add_argument(
+        "--dry_run", action="store_true", help="print the resolved configuration and end"
+    )
     rewritten = [
         re.sub(r"^--gin\.([^=]+)=(.*)$", r"--gin_bindings=\1 = \2", argument, flags=re.S)
         for argument in argv
@@ -59,7 +62,7 @@ def read_gin(flags: argparse.Namespace) -> None:
     for file in flags.gin_file:
         _check_file(file, flags.gin_search_paths.split(","))
     try:
-        gin.parse_config_files_and_bindings(flags.gin_file, [])
+        gin.parse_config_files_and_bindings(flags.gin_file, [], finalize_config=False)
         _check_macros(flags.gin_bindings)
         gin.parse_config(flags.gin_bindings)
     except (SyntaxError, ImportError, AttributeError, OSError) as error:
@@ -67,6 +70,7 @@ def read_gin(flags: argparse.Namespace) -> None:
     for name in _macros():
         if gin.query_parameter(f"{name}/gin.macro.value") is gin.REQUIRED:
             raise ValueError(f"{name} is not set: add --gin.{name}=\"'...'\" to the command.")
+    gin.finalize()
 
 
 def run_program(program: str, description: str, function: Callable) -> None:
@@ -76,7 +80,11 @@ def run_program(program: str, description: str, function: Callable) -> None:
     """
     with _errors_in_one_line():
         configured = gin.configurable(function)
-        read_gin(parse(program, description, sys.argv[1:]))
+        flags = parse(program, description, sys.argv[1:])
+        read_gin(flags)
+        if flags.dry_run:
+            print(gin.config_str())
+            return
         enable_compilation_cache()
         configured()
 

@@ -4,11 +4,12 @@ import json
 import time
 
 import gin
+import optax
 from etils import epath
 
 from xlt_jax import configuration
-from xlt_jax.data import mixtures, tokens
 from xlt_jax.evaluation import predictions, zero_shot
+from xlt_jax.evaluation.tensorboard import ScalarWriter
 from xlt_jax.training import checkpoint, partition, state
 from xlt_jax.training.config import DatasetConfig, RestoreCheckpointConfig
 from xlt_jax.training.model import EncoderDecoderModel
@@ -29,35 +30,29 @@ def evaluate(
     """
     folder = epath.Path(output_dir)
     checkpoint.check_writable(folder)
-    names = mixtures.get(dataset_cfg.mixture_or_task_name).tasks
-    tables = {name: tokens.tokens(name, dataset_cfg.split, model.vocabulary) for name in names}
-    evaluator = zero_shot.Evaluator(
-        model.module,
-        tables,
-        model.vocabulary,
-        max_input_tokens=dataset_cfg.task_feature_lengths["inputs"],
-        shard_batch=partitioner.shard_batch,
-        row_multiple=partitioner.mesh.shape["data"],
-    )
-    described = state.describe_params(model.module, partitioner)
-    params, step = checkpoint.restore_params(restore_checkpoint_cfg, described)
-    rows = sum(map(len, tables.values()))
-    print(f"Scoring {restore_checkpoint_cfg.path}, step {step:,}: {len(tables)} tasks, {rows:,} rows.")
+    evaluator = zero_shot.of_mixture(model.module, model.vocabulary, dataset_cfg, partitioner)
+    described = state.describe(model.module, optax.identity(), partitioner)
+    params, step = checkpoint.restore_params(restore_checkpoint_cfg, described.params)
+    print(f"Scoring {restore_checkpoint_cfg.path}, step {step:,}.", flush=True)
 
     start = time.monotonic()
-    results = evaluator.run(params)
+    with partitioner.context():
+        results = evaluator.run(params)
     seconds = time.monotonic() - start
-    scores = predictions.write(folder / "inference_eval", step, results)
+    scores = predictions.scalars(results)
+    predictions.write(folder / "inference_eval", step, results)
+    writer = ScalarWriter(folder / "inference_eval")
+    writer.write(step, scores)
+    writer.close()
     (folder / "config.gin").write_text(gin.operative_config_str())
     (folder / "evaluation.json").write_text(
-        json.dumps(
-            {"checkpoint": str(restore_checkpoint_cfg.path), "step": step, "seconds": seconds}
-        )
+        json.dumps({"checkpoint": restore_checkpoint_cfg.path, "step": step, "seconds": seconds})
     )
     for name, value in scores.items():
         if name.startswith("mean/"):
             print(f"  {name.removeprefix('mean/'):<28} {value:.3f}")
-    print(f"{rows:,} rows in {seconds:.1f} s, {rows / seconds:,.0f} a second.")
+    rows = sum(result.n for result in results.values())
+    print(f"{len(results)} tasks, {rows:,} rows in {seconds:.1f} s: {rows / seconds:,.0f} a second.")
 
 
 if __name__ == "__main__":

@@ -52,8 +52,7 @@ def train(
         model_dir: Folder of everything that this run writes, local or gs://.
         train_dataset_cfg: Mixture to train on.
         train_eval_dataset_cfg: Its loss on another split, every ``eval_period``; None for none.
-        infer_eval_dataset_cfg: Tasks to score zero-shot, every ``eval_period``; None, or one
-            without a name, for none.
+        infer_eval_dataset_cfg: Tasks to score zero-shot, every ``eval_period``; None for none.
         checkpoint_cfg: What to start from, and what to save.
         partitioner: The mesh.
         trainer_cls: Makes the trainer's settings.
@@ -69,14 +68,14 @@ def train(
     """
     # ---------------------------------------------------------------- what the run is made of
     folder = epath.Path(model_dir)
-    checkpoint.check_writable(folder)
+    saver = checkpoint.Checkpointer(model_dir, checkpoint_cfg.save)
     trainer = trainer_cls()
     microbatches = trainer.num_microbatches or 1
     partitioner.check_batch_size(train_dataset_cfg.batch_size, microbatches)
     stream, tables = open_stream(train_dataset_cfg, model.vocabulary)
     eval_batches = open_eval_batches(train_eval_dataset_cfg, model.vocabulary, eval_steps)
     evaluator = None
-    if infer_eval_dataset_cfg and infer_eval_dataset_cfg.mixture_or_task_name:
+    if infer_eval_dataset_cfg:
         evaluator = zero_shot.of_mixture(
             model.module, model.vocabulary, infer_eval_dataset_cfg, partitioner
         )
@@ -84,12 +83,9 @@ def train(
     # ---------------------------------------------------------------- state: resumed, given or new
     optimizer = model.optimizer_def(trainer.learning_rate_fn)
     described = state.describe(model.module, optimizer, partitioner)
-    saver = checkpoint.Checkpointer(folder / "checkpoints", checkpoint_cfg.save)
     base_rng = jax.random.key(random_seed)
-    initial_checkpoint = None
-    if checkpoint_cfg.restore and checkpoint_cfg.restore.path:
-        initial_checkpoint = str(checkpoint_cfg.restore.path)
-    run = {"first_step": 0, "initial_checkpoint": initial_checkpoint}
+    restore = checkpoint_cfg.restore
+    run = {"first_step": 0, "initial_checkpoint": restore.path if restore else None}
     seen = np.zeros(len(tables), np.int64)  # examples of each task since the run's first step
     if saver.latest_step() is not None:
         train_state, saved = saver.restore(described)
@@ -97,12 +93,10 @@ def train(
         seen = np.asarray([saved["examples"][table.name] for table in tables])
         run = saved["run"]
         print(f"Resuming {model_dir} at step {int(train_state.step):,}.")
-    elif initial_checkpoint:
-        params, run["first_step"] = checkpoint.restore_params(
-            checkpoint_cfg.restore, described.params
-        )
+    elif restore and restore.path:
+        params, run["first_step"] = checkpoint.restore_params(restore, described.params)
         train_state = state.with_params(params, optimizer, described, run["first_step"])
-        print(f"Starting from {initial_checkpoint}, step {run['first_step']:,}.")
+        print(f"Starting from {restore.path}, step {run['first_step']:,}.")
     else:
         train_state = state.create(model.module, optimizer, partitioner, base_rng)
     if relative_steps is not None:
@@ -170,14 +164,13 @@ def train(
                 if jax.process_index() == 0:
                     predictions.write(folder / "inference_eval", now, results)
                     log.scores(now, scores)
-        period = checkpoint_cfg.save.period if checkpoint_cfg.save else None
-        if checkpoint_cfg.save and (last or (period and now % period == 0)):
+        if last or (checkpoint_cfg.save.period and now % checkpoint_cfg.save.period == 0):
             save(now, scores)
         if stop.requested:
             break
 
     # ---------------------------------------------------------------- the end
-    if position and checkpoint_cfg.save:
+    if position:
         save(now)
     saver.close()
     examples_seen = position.get("examples", dict(zip(stream.names, seen.tolist())))
@@ -213,7 +206,7 @@ def open_eval_batches(
     config: DatasetConfig | None, vocabulary: Vocabulary, eval_steps: int
 ) -> list[dict[str, np.ndarray]]:
     """The first ``eval_steps`` batches of the mixture's evaluation split."""
-    if config is None or not config.mixture_or_task_name or not eval_steps:
+    if config is None or not eval_steps:
         return []
     stream, _ = open_stream(config, vocabulary)
     return [next(stream).arrays for _ in range(eval_steps)]

@@ -14,6 +14,7 @@ import re
 import unicodedata
 
 from babel import localedata
+from babel.numbers import get_currency_precision
 
 Segment = tuple[str, str | None]
 Form = tuple[Segment, ...]
@@ -69,7 +70,7 @@ class Forms:
         symbols = dict(data["number_symbols"]["latn"]) | dict(
             data["number_symbols"].get(system, {})
         )
-        self._group, self._decimal = clean(symbols["group"]), symbols["decimal"]
+        self._group, self._decimal = clean(symbols["group"]), clean(symbols["decimal"])
         self._percent_sign = clean(symbols["percentSign"])
         self._grouping = data["decimal_formats"][None].grouping
         self._plural = functools.cache(data["plural_form"])
@@ -147,13 +148,15 @@ class Forms:
         return _segments((prefix, "sign"), (self.digits(value), "number"), (suffix, "sign"))
 
     def compact(self, value: int) -> Form:
-        """``12 thousand`` for 12000; ``12,000`` where the locale has no long compact form."""
+        """``12 thousand`` for 12000; ``12,000`` where CLDR has no long compact form, or English."""
         patterns = self._data["compact_decimal_formats"].get("long", {})
         category = patterns.get(self._plural(value // 1000)) or patterns.get(_PLURAL_FREE) or {}
         pattern = category.get("1000")
-        if value % 1000 or pattern is None or pattern.pattern.split(";")[0].count("0") != 1:
+        positive = pattern.pattern.split(";")[0].replace("'", "") if pattern else ""
+        english = "thousand" in positive and self.language != "en"
+        if value % 1000 or positive.count("0") != 1 or english:
             return self.number(value)
-        before, after = clean(pattern.pattern.split(";")[0].replace("'", "")).split("0")
+        before, after = clean(positive).split("0")
         return _segments((before, "unit"), (self.digits(value // 1000), "number"), (after, "unit"))
 
     def money(self, currency: str, value: int, style: str) -> Form:
@@ -178,8 +181,8 @@ class Forms:
         )
         pattern = data["currency_formats"]["standard"]
         amount = self.grouped(value)
-        if pattern.frac_prec[0]:
-            amount += clean(self._decimal) + "0".translate(self._digits) * pattern.frac_prec[0]
+        if decimals := get_currency_precision(currency):
+            amount += self._decimal + "0".translate(self._digits) * decimals
         sides = [clean(side) for side in (pattern.prefix[0], pattern.suffix[0])]
         # UTS #35, currencySpacing: a code that ends in a letter is kept apart from the digits.
         if sides[0].endswith("¤") and code[-1:].isalpha():
@@ -215,6 +218,11 @@ class Forms:
             (part if isinstance(part, str) else part(day), field)
             for part, field in self._dates[style]
         )
+
+    def interval(self, first: datetime.date, last: datetime.date) -> Form:
+        """``March 7, 2014 – May 1, 2014``, by the pattern for dates that share nothing."""
+        pattern = clean(self._data["interval_formats"][None])
+        return _joined(pattern, self.date(first, "long"), self.date(last, "long"))
 
     def _parts(self, pattern: str) -> list:
         parts = []

@@ -4,17 +4,13 @@ from tasks.cldr import chance, facts, forms
 from xlt_jax.metrics import span_qa
 from xlt_jax.registry import benchmarks
 
-_VALUES = {
-    "date": ("medium", "short"),
-    "money": ("symbol", "code"),
-    "measure": ("long", "short"),
-}
+_VALUES = {"date": ("medium", "short"), "measure": ("long", "short"), "percent": ("plain",)}
 
 
 def plan(draw: facts.Draw, index: int) -> tuple:
     """(all facts, keys, (value, style) of each, place of the answer, whether its key is asked for).
 
-    Three names with a date, an amount and a measure in random order; every fourth question gives
+    Three names with a date, a measure and a percentage in random order; every fourth question gives
     the value and asks for the name.
     """
     keys = draw.names(3)
@@ -36,7 +32,7 @@ def render(language: str, about: tuple, keys: tuple, values: tuple, place: int, 
 
 
 def prompt(row: benchmarks.Row) -> dict:
-    """``qa: Peru | France (5 hr) and Peru (3/7/14)`` -> ``3/7/14``; the answer is a span."""
+    """``qa: Peru | Fiji (5 hr), Peru (7%), and Oman (3/7/14)`` -> ``7%``; the answer is a span."""
     return {"inputs": f"qa: {row['question']} | {row['context']}", "targets": row["answer"]}
 
 

@@ -19,7 +19,7 @@ def plan(draw: facts.Draw, index: int) -> tuple:
     if kind == "name":
         one, two, three = draw.names(3)
         first, second = (one, two), ((two, one) if label == "yes" else (two, three))
-        return tuple({one, two, *second}), first, "plain", second, "plain", label
+        return tuple(dict.fromkeys((*first, *second))), first, "plain", second, "plain", label
     fact = draw.fact(kind)
     other = fact if label == "yes" else draw.other(fact)
     style, other_style = draw.styles(kind)

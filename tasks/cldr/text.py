@@ -1,12 +1,16 @@
 """cldr_text: monolingual localised lines for span corruption, and the text of the vocabulary."""
 
+import datetime
 import itertools
 from collections.abc import Iterator
 
 from tasks.cldr import facts, forms
 from xlt_jax.registry import benchmarks
 
-_STATEMENTS = ("names", "date", "date", "money", "measure", "relative", "event", "percent", "month")
+_STATEMENTS = (
+    "names", "date", "date", "money", "measure", "relative", "event", "percent", "month", "compact",
+    "interval",
+)  # fmt: skip
 _UNITS = ("year", "month", "week", "day", "hour", "minute", "second")
 _PROMPTED_ROWS = 30  # of each benchmark and language, in the vocabulary's text
 
@@ -22,6 +26,10 @@ def _statement(draw: facts.Draw, kind: str) -> tuple:
         return kind, tuple(draw.names(3)), ()
     if kind == "event":
         return kind, (draw.name(), draw.fact("date")), ("plain", draw.choice(facts.STYLES["date"]))
+    if kind == "interval":
+        return kind, (draw.fact("date"), draw.fact("date")), ()
+    if kind == "compact":
+        return kind, (draw.fact("percent"),), ()
     if kind == "relative":
         number = draw.fact("measure")
         return kind, (number,), (draw.choice(_UNITS), draw.choice((1, -1)) * number.value)
@@ -41,6 +49,11 @@ def _form(language: str, kind: str, about: tuple, how: tuple) -> forms.Form:
         return writer.join([facts.say(language, fact) for fact in about])
     if kind == "event":
         return forms.bracketed(*(facts.say(language, *pair) for pair in zip(about, how)))
+    if kind == "interval":
+        first, last = sorted(datetime.date.fromisoformat(fact.key) for fact in about)
+        return writer.interval(first, last)
+    if kind == "compact":
+        return writer.compact(1000 * about[0].value)
     if kind == "relative":
         return writer.relative(*how) or facts.say(language, about[0])
     said = [facts.say(language, about[0], style) for style in how]

@@ -45,7 +45,7 @@ def toy(**changes):
 
 @pytest.fixture
 def vocabulary():
-    return vocab.trained(corpus, "1", 400)
+    return vocab.trained(corpus, 400)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def _train(cache_dir, results):
     import os
 
     os.environ["XLT_CACHE_DIR"] = cache_dir
-    results.put(vocab.trained.__wrapped__(corpus, "1", 400).fingerprint)
+    results.put(vocab.trained.__wrapped__(corpus, 400).fingerprint)
 
 
 def test_two_processes_train_one_vocabulary(tmp_path):

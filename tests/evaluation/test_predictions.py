@@ -56,7 +56,7 @@ def test_steps_are_added_and_a_repeated_one_is_replaced(tmp_path):
 
 def test_no_such_step(tmp_path):
     predictions.write(tmp_path, 10, {"nli.de": result()})
-    with pytest.raises(ValueError, match="step 11.*steps there: 10"):
+    with pytest.raises(ValueError, match=r"step 11.*steps there: 10"):
         predictions.read_predictions(tmp_path, "nli.de", 11)
 
 

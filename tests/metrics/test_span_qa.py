@@ -77,5 +77,5 @@ def test_squad_is_the_mean_over_rows():
 
 
 def test_unknown_language():
-    with pytest.raises(ValueError, match="'sw'.*ar de en es hi vi zh"):
+    with pytest.raises(ValueError, match=r"'sw'.*ar de en es hi vi zh"):
         span_qa.tokens("a", "sw")

@@ -2,7 +2,9 @@
 
 import contextlib
 import fcntl
+import functools
 import hashlib
+import importlib.metadata
 import os
 import pathlib
 import shutil
@@ -27,13 +29,16 @@ def key(*parts: str) -> str:
     return digest.hexdigest()[:KEY_DIGITS]
 
 
+@functools.cache
 def code_fingerprint(function: Callable) -> str:
-    """Hash of every Python file beside the one that defines ``function``.
+    """Hash of every Python file beside the one that defines ``function``, and Babel's version.
 
-    A change of the rows' generator must not find the old rows in the cache.
+    A change of the rows' generator, or of the CLDR release that Babel carries, must not find the
+    old rows in the cache.
     """
     folder = pathlib.Path(sys.modules[function.__module__].__file__).parent
-    return key(*(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))))
+    files = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))]
+    return key(*files, importlib.metadata.version("Babel"))
 
 
 @contextlib.contextmanager

@@ -102,7 +102,7 @@ def sentence_piece(path: str, extra_ids: int = 0) -> Vocabulary:
 
 @functools.cache
 def trained(
-    corpus: Callable[[], Iterable[str]], version: str, size: int, extra_ids: int = 100
+    corpus: Callable[[], Iterable[str]], size: int, extra_ids: int = 100
 ) -> Vocabulary:
     """A vocabulary of ``size`` ids in all, trained on ``corpus()`` once into the cache folder.
 
@@ -111,11 +111,10 @@ def trained(
 
     Args:
         corpus: Function that returns the text, line by line, in a fixed order.
-        version: Of what the corpus is made from besides its own code (CLDR's version).
         size: Ids including pad, eos, unk, 256 bytes and the sentinels.
         extra_ids: Sentinels for span corruption.
     """
-    name = cache.key("bpe-1", cache.code_fingerprint(corpus), version, str(size), str(extra_ids))
+    name = cache.key("bpe-1", cache.code_fingerprint(corpus), str(size), str(extra_ids))
 
     def build(folder: pathlib.Path) -> None:
         print(f"Training a SentencePiece vocabulary of {size:,} ids (once) ...", flush=True)

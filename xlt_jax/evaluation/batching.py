@@ -22,7 +22,7 @@ class BatchPlan:
 
     Attributes:
         rows: Indices into the lengths that were planned, at most ``size`` of them.
-        size: Rows of the array; the surplus ones are filled with repeated rows.
+        size: Rows of the array; the surplus ones are padding.
         length: Tokens of the array's rows.
     """
 

@@ -7,6 +7,7 @@ the device never waits while the host turns finished ones into text.
 """
 
 import collections
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,18 +15,27 @@ import jax
 import numpy as np
 
 from xlt_jax.arrays import Params
-from xlt_jax.data.tokens import TokenTable
+from xlt_jax.data import mixtures
+from xlt_jax.data.tokens import TokenTable, tokens
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.decoding import embed, rank, search
 from xlt_jax.evaluation import batching
 from xlt_jax.evaluation.predictions import Prediction, TaskResult
-from xlt_jax.registry.benchmarks import Request
+from xlt_jax.registry.benchmarks import Request, split_task
+from xlt_jax.training.config import DatasetConfig
+from xlt_jax.training.partition import Partitioner
 
 Arrays = dict[str, np.ndarray]
 # Shapes of what is scored or generated, rounded up to one of these so that few are compiled.
 ANSWER_LENGTHS = (2, 3, 4, 6, 8, 12, *batching.LENGTHS)
 NUM_CHOICES = (2, 3, 4, 5, 6, 8, 12, *batching.LENGTHS)
 IN_FLIGHT = 4  # batches enqueued ahead: the device stays busy, and their inputs fit in memory
+
+# Compiled once for each network and shape in a process, whatever evaluator calls them. Parameters
+# are arguments, so that later steps of a training compile nothing.
+_greedy = jax.jit(search.greedy, static_argnums=0, static_argnames=("max_decode_len", "eos_id"))
+_rank = jax.jit(rank.rank, static_argnums=0)
+_embed = jax.jit(embed.embed, static_argnums=0)
 
 
 @dataclass
@@ -49,26 +59,21 @@ class _Pool:
     batches: list[batching.BatchPlan] = field(default_factory=list)
 
     def arrays(self, batch: batching.BatchPlan) -> Arrays:
-        """The arrays of one batch.
-
-        Surplus rows repeat real ones: rows of padding would generate up to the limit and hold up
-        those that end early.
-        """
-        rows = np.resize(batch.rows, batch.size)
+        """The arrays of one batch; surplus rows are padding."""
         inputs_BL = np.zeros((batch.size, batch.length), np.int32)
-        for number, row in enumerate(rows):
+        for number, row in enumerate(batch.rows):
             inputs_BL[number, : len(self.inputs[row])] = self.inputs[row]
         if self.request is not Request.RANK:
             return {"inputs_BL": inputs_BL}
         choices_BCT = np.zeros((batch.size, *self.answer_shape), np.int32)
-        for number, row in enumerate(rows):
+        for number, row in enumerate(batch.rows):
             for choice, ids in enumerate(self.choices[row]):
                 choices_BCT[number, choice, : len(ids)] = ids
         return {"inputs_BL": inputs_BL, "choices_BCT": choices_BCT}
 
 
 class Evaluator:
-    """Scores tables, once or at many steps: the order of rows and compiled functions are kept."""
+    """Scores tables, once or at many steps of a training: rows are sorted and cut only once."""
 
     def __init__(
         self,
@@ -130,9 +135,6 @@ class Evaluator:
 
         self._embedded: dict[str, tuple[list[int], list[int]]] = {}  # task -> queries, candidates
         self._pools = self._make_pools()
-        self._functions = {
-            (pool.request, pool.answer_shape): self._function(pool) for pool in self._pools
-        }
         for pool in self._pools:
             positions = int(np.prod(pool.answer_shape)) if pool.request is Request.RANK else 1
             pool.batches = batching.plan(
@@ -143,9 +145,14 @@ class Evaluator:
             )
 
     @property
-    def compilations(self) -> int:
-        """Shapes compiled so far."""
-        return sum(function._cache_size() for function in self._functions.values())
+    def num_shapes(self) -> int:
+        """How many functions a first ``run`` compiles."""
+        shapes = {
+            (pool.request, pool.answer_shape, batch.size, batch.length)
+            for pool in self._pools
+            for batch in pool.batches
+        }
+        return len(shapes)
 
     def run(self, params: Params) -> dict[str, TaskResult]:
         """Metrics and predictions of every table with these parameters.
@@ -167,67 +174,45 @@ class Evaluator:
             else:
                 vectors[row] = output
         for task, (queries, candidates) in self._embedded.items():
-            nearest = embed.nearest(
+            best = _nearest(
                 np.stack([vectors[row] for row in queries]),
                 np.stack([vectors[row] for row in candidates]),
-                k=1,
             )
             texts = self._tables[task].texts
-            answers[task] = [texts[best]["targets"] for best in np.asarray(nearest)[:, 0]]
+            answers[task] = [texts[row]["targets"] for row in best]
         return {task: self._result(task, answers[task]) for task in self._tables}
 
     def _outputs(self, params: Params) -> Iterator[tuple[_Pool, int, np.ndarray]]:
-        """(pool, row, output of the row), in the order in which batches finish."""
+        """(pool, row, output of the row), batch by batch."""
         total = sum(len(pool.inputs) for pool in self._pools)
         done = 0
-        waiting: collections.deque = collections.deque()
-
-        def dispatch() -> Iterator[None]:
-            for pool in self._pools:
-                function = self._functions[pool.request, pool.answer_shape]
-                for batch in pool.batches:
-                    arrays = self._shard_batch(pool.arrays(batch))
-                    waiting.append((pool, batch.rows, function(params, arrays)))
-                    yield
-
-        enqueue = dispatch()
-        for _ in range(IN_FLIGHT):
-            next(enqueue, None)
+        todo = ((pool, batch) for pool in self._pools for batch in pool.batches)
+        dispatched = ((p, batch.rows, self._dispatch(params, p, batch)) for p, batch in todo)
+        waiting = collections.deque(itertools.islice(dispatched, IN_FLIGHT))
         while waiting:
             pool, rows, outputs = waiting.popleft()
             outputs = np.asarray(outputs)  # waits for the device
-            next(enqueue, None)
+            waiting.extend(itertools.islice(dispatched, 1))
             yield from ((pool, row, output) for row, output in zip(rows, outputs))
             done += len(rows)
             if self._on_progress:
                 self._on_progress(done, total)
 
-    def _function(self, pool: _Pool) -> Callable:
-        """The compiled function of a pool: (params, arrays) -> array with an entry for each row."""
-        network, eos_id = self._network, self._vocabulary.eos_id
-
-        def generate(params: Params, arrays: dict[str, jax.Array]) -> jax.Array:
-            (max_decode_len,) = pool.answer_shape
-            return search.greedy(
-                network,
-                params,
-                arrays["inputs_BL"],
-                max_decode_len=max_decode_len,
-                eos_id=eos_id,
-            )
-
-        def rank_choices(params: Params, arrays: dict[str, jax.Array]) -> jax.Array:
-            return rank.rank(network, params, arrays["inputs_BL"], arrays["choices_BCT"])
-
-        def embed_inputs(params: Params, arrays: dict[str, jax.Array]) -> jax.Array:
-            return embed.embed(network, params, arrays["inputs_BL"])
-
-        functions = {
-            Request.GENERATE: generate,
-            Request.RANK: rank_choices,
-            Request.EMBED: embed_inputs,
-        }
-        return jax.jit(functions[pool.request])
+    def _dispatch(self, params: Params, pool: _Pool, batch: batching.BatchPlan) -> jax.Array:
+        """Enqueues one batch; the result, one entry for each row, is computed in the background."""
+        arrays = self._shard_batch(pool.arrays(batch))
+        inputs_BL = arrays["inputs_BL"]
+        if pool.request is Request.RANK:
+            return _rank(self._network, params, inputs_BL, arrays["choices_BCT"])
+        if pool.request is Request.EMBED:
+            return _embed(self._network, params, inputs_BL)
+        return _greedy(
+            self._network,
+            params,
+            inputs_BL,
+            max_decode_len=pool.answer_shape[0],
+            eos_id=self._vocabulary.eos_id,
+        )
 
     def _make_pools(self) -> list[_Pool]:
         pools: dict[tuple, _Pool] = {}
@@ -302,8 +287,49 @@ class Evaluator:
         )
 
 
+def _nearest(queries_QD: np.ndarray, candidates_ND: np.ndarray) -> np.ndarray:
+    """Index of the nearest candidate of each query.
+
+    Both are repeated up to a bucket's size, as every new shape would be compiled.
+    """
+    rows, width = candidates_ND.shape
+    found = embed.nearest(
+        np.resize(queries_QD, (batching.bucket(len(queries_QD)), width)),
+        np.resize(candidates_ND, (batching.bucket(rows), width)),
+    )
+    return found.indices[: len(queries_QD), 0] % rows
+
+
 def evaluate(
     network, params: Params, tables: Mapping[str, TokenTable], vocabulary: Vocabulary, **options
 ) -> dict[str, TaskResult]:
     """One evaluation; ``options`` are those of ``Evaluator``."""
     return Evaluator(network, vocabulary, tables, **options).run(params)
+
+
+def of_mixture(
+    network, vocabulary: Vocabulary, config: DatasetConfig, partitioner: Partitioner, **options
+) -> Evaluator:
+    """An evaluator of the scored tasks of a mixture, over a mesh.
+
+    Args:
+        network: See ``Evaluator``.
+        vocabulary: See ``Evaluator``.
+        config: Names the mixture, its split, and the longest input.
+        partitioner: Splits the rows of a batch over the data axis.
+        options: Others of ``Evaluator``.
+    """
+    tables = {
+        name: tokens(name, config.split, vocabulary)
+        for name in mixtures.get(config.mixture_or_task_name).tasks
+        if split_task(name)[0].request is not Request.TRAIN_ONLY
+    }
+    return Evaluator(
+        network,
+        vocabulary,
+        tables,
+        max_input_length=config.task_feature_lengths["inputs"],
+        shard_batch=partitioner.shard_batch,
+        row_multiple=partitioner.mesh.shape["data"],
+        **options,
+    )

@@ -10,6 +10,7 @@ from flax import struct
 from xlt_jax.arrays import Array
 from xlt_jax.models import layers
 
+DTYPES = ("float32", "bfloat16")
 LOOKUPS = ("gather", "one_hot")
 
 
@@ -23,10 +24,10 @@ class T5Config:
         dtype: Of activations; parameters, softmax and logits are float32.
         logits_via_embedding: Output tied to the token table (T5 1.0).
         float32_attention_logits: Multiplies queries and keys in float32 whatever ``dtype`` is.
-        embedding_lookup: "gather", or "one_hot" for a TPU whose table is sharded over the vocabulary.
+        embedding_lookup: "gather", or "one_hot" for TPUs with the table sharded over tokens.
 
     Raises:
-        ValueError: A size below 1, a rate outside [0, 1), or an unknown dtype, activation or look-up.
+        ValueError: A size below 1, a rate outside [0, 1), an unknown dtype, activation or look-up.
     """
 
     vocab_size: int
@@ -52,8 +53,9 @@ class T5Config:
             raise ValueError(
                 f"T5Config.dropout_rate is {self.dropout_rate!r}; give a number from 0 to below 1."
             )
-        if jnp.dtype(self.dtype) not in (jnp.float32, jnp.bfloat16):
-            raise ValueError(f"T5Config.dtype is {self.dtype!r}; give 'float32' or 'bfloat16'.")
+        dtype = self.dtype if isinstance(self.dtype, str) else jnp.dtype(self.dtype).name
+        if dtype not in DTYPES:
+            raise ValueError(f"T5Config.dtype is {self.dtype!r}; give one of {DTYPES}.")
         unknown = [name for name in self.mlp_activations if name not in layers.ACTIVATIONS]
         if unknown or not self.mlp_activations or isinstance(self.mlp_activations, str):
             raise ValueError(
@@ -65,7 +67,7 @@ class T5Config:
                 f"T5Config.embedding_lookup is {self.embedding_lookup!r}; give one of {LOOKUPS}."
             )
         # Gin gives strings and lists; Flax wants hashable values.
-        object.__setattr__(self, "dtype", jnp.dtype(self.dtype))
+        object.__setattr__(self, "dtype", jnp.dtype(dtype))
         object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
 
 
@@ -74,8 +76,8 @@ class Memory:
     """What every decoding step reads and no step changes."""
 
     layers: tuple[layers.StepCache, ...]  # keys and values of the encoded source
-    mask_BL: Array  # True on source tokens
-    bias_HTT: Array  # relative position bias of the decoder
+    is_source: Array  # BL, True on source tokens
+    bias: Array  # HTT, relative position bias of the decoder
 
 
 def make_norm(config: T5Config) -> layers.RMSNorm:
@@ -180,10 +182,10 @@ class DecoderLayer(nn.Module):
     ) -> tuple[Array, layers.StepCache]:
         """The layer's output for one token, B1D, and its new cache."""
         y_B1D = self.pre_self_attention_layer_norm(x_B1D)
-        y_B1D, cache = self.self_attention.causal_step(y_B1D, cache, position, memory.bias_HTT)
+        y_B1D, cache = self.self_attention.causal_step(y_B1D, cache, position, memory.bias)
         x_B1D = x_B1D + y_B1D
         y_B1D = self.pre_cross_attention_layer_norm(x_B1D)
-        x_B1D = x_B1D + self.encoder_decoder_attention.step(y_B1D, source, memory.mask_BL, None)
+        x_B1D = x_B1D + self.encoder_decoder_attention.step(y_B1D, source, memory.is_source, None)
         return x_B1D + self.mlp(self.pre_mlp_layer_norm(x_B1D), deterministic=True), cache
 
 
@@ -200,13 +202,17 @@ class Encoder(nn.Module):
         self.input_dropout = make_dropout(self.config)
         self.output_dropout = nn.Dropout(self.config.dropout_rate)  # every value, as in T5X
 
-    def __call__(self, x_BLD: Array, mask_B1LL: Array, deterministic: bool) -> Array:
-        """Encoded tokens, BLD, normalised."""
+    def __call__(
+        self, x_BLD: Array, mask_B1LL: Array, deterministic: bool, num_layers: int | None = None
+    ) -> Array:
+        """Encoded tokens, BLD, normalised; after ``num_layers`` as they are, unless it is None."""
         length = x_BLD.shape[1]
         bias_HLL = self.relpos_bias(length, length, bidirectional=True)
         x_BLD = self.input_dropout(x_BLD, deterministic=deterministic)
-        for layer in self.layers:
+        for layer in self.layers[:num_layers]:
             x_BLD = layer(x_BLD, mask_B1LL, bias_HLL, deterministic)
+        if num_layers is not None:
+            return x_BLD
         return self.output_dropout(self.encoder_norm(x_BLD), deterministic=deterministic)
 
 
@@ -327,6 +333,18 @@ class Transformer(nn.Module):
         embedded_BLD = self.token_embedder(tokens_BL)
         return self.encoder(embedded_BLD, mask_B1LL, deterministic=not enable_dropout)
 
+    def encoder_states(self, encoder_input_tokens: Array, num_layers: int | None) -> Array:
+        """States after ``num_layers`` encoder layers (None: all, and the final norm), BLD."""
+        if num_layers is not None and not 0 <= num_layers <= self.config.num_encoder_layers:
+            raise ValueError(
+                f"Encoder layer {num_layers!r} was asked for; give 0 (token vectors) to "
+                f"{self.config.num_encoder_layers}, or None for the final output."
+            )
+        tokens_BL = check_tokens("encoder_input_tokens", encoder_input_tokens)
+        mask_B1LL = layers.pair_mask(tokens_BL > 0, tokens_BL > 0)
+        embedded_BLD = self.token_embedder(tokens_BL)
+        return self.encoder(embedded_BLD, mask_B1LL, True, num_layers)
+
     def decode(
         self,
         encoded: Array,
@@ -342,8 +360,8 @@ class Transformer(nn.Module):
     ) -> Array:
         """Logits, BTV float32.
 
-        With ``decode`` this is T5X's protocol: a first call without the collection "cache" makes it,
-        and each later call feeds one token (T = 1) and needs ``max_decode_length``, the cache's length.
+        With ``decode`` this is T5X's protocol: a first call without the collection "cache" makes
+        it, each later one feeds one token (T = 1) and needs ``max_decode_length``, the cache's.
         """
         hidden_BTD = self.hidden(
             encoded,

@@ -124,6 +124,7 @@ def plan(stage: Stage, out: Path, *, seed: int | None = None) -> dict[str, Any]:
     finished.
     """
     parent = _read_json(out / stage.start_from / "done.json") if stage.start_from else None
+    words = command(stage, out, seed=seed)
     return {
         "stage": stage.name,
         "arm": stage.arm,
@@ -131,7 +132,8 @@ def plan(stage: Stage, out: Path, *, seed: int | None = None) -> dict[str, Any]:
         "start_from": stage.start_from,
         "start_from_run": parent["run_id"] if parent else None,
         "out": out.as_posix(),
-        "command": list(command(stage, out, seed=seed)),
+        "command": list(words),
+        "shell": shell_text(words),
         "gin": gin_texts(stage.gin),
     }
 
@@ -266,7 +268,7 @@ class _Runner:
         _write_json(folder / "stage.json", record)
         self.progress.say(
             f"[{stage.name}] {'resumes' if kept else 'starts'}, log in {folder / 'log.txt'}\n"
-            f"{shell_text(record['command'])}"
+            f"{record['shell']}"
         )
         words = [*self.launch[stage.program], *arguments(stage, self.out, seed=self.seed)]
         self.children.append(self._start(stage.name, words, folder / "log.txt", cores, stage))
@@ -495,7 +497,7 @@ def _write_recipe(recipe: Recipe, out: Path, *, seed: int | None) -> None:
                 "arm": stage.arm,
                 "program": stage.program,
                 "start_from": stage.start_from,
-                "command": list(command(stage, out, seed=seed)),
+                "shell": shell_text(command(stage, out, seed=seed)),
             }
             for stage in recipe.stages
         ],

@@ -87,21 +87,25 @@ class RestoreCheckpointConfig:
     """The checkpoint whose parameters a new run starts from.
 
     Attributes:
-        path: A checkpoint (MODEL_DIR/checkpoints/1000) or a run's MODEL_DIR, meaning its latest.
+        path: A checkpoint (MODEL_DIR/checkpoints/1000) or a run's MODEL_DIR, meaning its latest;
+            ``[]`` starts from random weights, as in T5X.
         mode: "specific" takes either; "latest" insists on a MODEL_DIR.
         strict: Fail if the checkpoint has parameters that the network lacks.
         fallback_to_scratch: Parameters that the checkpoint lacks keep their random initial values
             instead of being an error.
     """
 
-    path: str
-    mode: str = "latest"
+    path: str | list
+    mode: str = "specific"
     strict: bool = True
     fallback_to_scratch: bool = False
 
     def __post_init__(self):
-        if not self.path:
-            raise ValueError("RestoreCheckpointConfig.path is empty: give a checkpoint's folder.")
+        if self.path != [] and not (self.path and isinstance(self.path, str)):
+            raise ValueError(
+                f"RestoreCheckpointConfig.path is {self.path!r}: give a checkpoint's folder, or [] "
+                "to start from random weights."
+            )
         _require_member("RestoreCheckpointConfig.mode", self.mode, RESTORE_MODES)
 
 

@@ -1,0 +1,92 @@
+"""Every gin file resolves, to the text that was reviewed; mistakes on the command line are named."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+RUNS = sorted(path.name for path in (ROOT / "gin").glob("*.gin") if path.name != "local.gin")
+REQUIRED = {
+    "train": ["--gin.MODEL_DIR='x'"],
+    "evaluate": ["--gin.CHECKPOINT_PATH='x'", "--gin.EVAL_OUTPUT_DIR='y'"],
+}
+
+
+def program_of(run):
+    return "evaluate" if "wiring/evaluate.gin" in (ROOT / "gin" / run).read_text() else "train"
+
+
+def resolve(program, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", f"xlt_jax.{program}", *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("local", [False, True], ids=["real", "local"])
+@pytest.mark.parametrize("run", RUNS)
+def test_run_resolves_to_golden_text(run, local, golden):
+    program = program_of(run)
+    files = [f"--gin_file=gin/{run}", *(["--gin_file=gin/local.gin"] if local else [])]
+    result = resolve(program, *files, *REQUIRED[program], "--dry_run")
+    assert result.returncode == 0, result.stderr
+    name = run.removesuffix(".gin") + ("+local" if local else "")
+    golden(f"gin/{name}.txt", result.stdout)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "gin").rglob("*.gin")), ids=lambda path: path.stem)
+def test_every_file_is_used_by_a_run(path):
+    included = "".join(other.read_text() for other in (ROOT / "gin").rglob("*.gin"))
+    is_run = path.parent.name == "gin"
+    is_size = path.parent.name == "models"  # chosen on the command line
+    assert is_run or is_size or f"include '{path.relative_to(ROOT)}'" in included
+
+
+FINETUNE = "--gin_file=gin/finetune.gin"
+LOCAL = "--gin_file=gin/local.gin"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gin_file=gin/finetun.gin"], "did you mean 'gin/finetune.gin'"),
+        ([FINETUNE], "MODEL_DIR is not set"),
+        ([FINETUNE, "--gin.TRAIN_STEP=5"], "Unknown macro 'TRAIN_STEP'; did you mean"),
+        ([FINETUNE, "--gin.MODEL_DIR=runs/x"], "runs/x"),
+        ([], "--gin_file is required"),
+        (
+            [FINETUNE, LOCAL, "--gin.MIXTURE_OR_TASK_NAME='cldr_english_targt'"],
+            "did you mean 'cldr_english_target'",
+        ),
+        (
+            [FINETUNE, LOCAL, "--gin.MIXTURE_OR_TASK_NAME='cldr_pairs.xx'"],
+            "Register mixtures",
+        ),
+        ([FINETUNE, LOCAL, "--gin.BATCH_SIZE=0"], "positive whole number of rows"),
+        (
+            [FINETUNE, LOCAL, "--gin.TASK_FEATURE_LENGTHS={'inputs': 0, 'targets': 8}"],
+            r"task_feature_lengths['inputs'] is 0",
+        ),
+        ([FINETUNE, LOCAL, "--gin.NUM_PARTITIONS=3"], "does not divide"),
+        (
+            [FINETUNE, LOCAL, "--gin.INITIAL_CHECKPOINT_PATH='/nowhere/x'"],
+            "/nowhere/x does not exist",
+        ),
+        ([FINETUNE, LOCAL, "--gin.mt5.T5Config.vocab_size=4096"], "4096 token ids"),
+        ([FINETUNE, LOCAL, "--gin.no_such_thing.x=1"], "no_such_thing"),
+    ],
+)
+def test_mistakes_end_in_one_clear_error(arguments, message, tmp_path):
+    if message != "MODEL_DIR is not set" and arguments and "MODEL_DIR" not in str(arguments):
+        arguments = [*arguments, f"--gin.MODEL_DIR='{tmp_path}'"]
+    result = resolve("train", *arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr

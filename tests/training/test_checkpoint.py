@@ -1,0 +1,271 @@
+import errno
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import textwrap
+
+import jax
+import numpy as np
+import pytest
+
+from xlt_jax.training import checkpoint, optim, state
+from xlt_jax.training.checkpoint import Checkpointer
+from xlt_jax.training.config import SaveCheckpointConfig
+from xlt_jax.training.partition import Partitioner
+
+
+def assert_equal(actual, expected):
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(actual), jax.device_get(expected))
+
+
+@pytest.fixture
+def run(make_run):
+    return make_run(devices=8, num_partitions=2)
+
+
+@pytest.fixture
+def saved(run, tmp_path):
+    """A run's folder with steps 1 and 2."""
+    checkpointer = Checkpointer(tmp_path, SaveCheckpointConfig())
+    current = run.create()
+    for step in (1, 2):
+        checkpointer.save(step, current.replace(step=current.step + step), {"row": step})
+    checkpointer.close()
+    return tmp_path
+
+
+def test_the_next_step_after_restoring_is_the_same_bit_for_bit(run, tmp_path):
+    straight, straight_metrics = run.train(4)
+    half, _ = run.train(2)
+    snapshot = jax.tree.map(np.copy, jax.device_get(half))
+    checkpointer = Checkpointer(tmp_path, SaveCheckpointConfig())
+    assert checkpointer.save(2, half, {"row": 32, "epoch": [1, 2]})
+    run.train(1, start=half)  # donates the state while it is being written
+    checkpointer.close()
+    restored, data_state = Checkpointer(tmp_path, SaveCheckpointConfig()).restore(run.described)
+    assert_equal(restored, snapshot)
+    assert data_state == {"row": 32, "epoch": [1, 2]}
+    for leaf, described in zip(jax.tree.leaves(restored), jax.tree.leaves(run.described)):
+        assert leaf.sharding == described.sharding
+    final, metrics = run.train(2, start=restored, first=2)
+    assert_equal(final, straight)
+    assert_equal(metrics, straight_metrics[2:])
+
+
+def test_another_mesh_restores_the_same_values(run, saved, make_run):
+    one = make_run()
+    restored, _ = Checkpointer(saved, SaveCheckpointConfig()).restore(one.described, step=1)
+    assert_equal(restored.params, run.create().params)
+
+
+def test_the_latest_and_the_best_are_kept(run, tmp_path):
+    config = SaveCheckpointConfig(keep=2, keep_best_metric="mean", keep_best=1)
+    checkpointer = Checkpointer(tmp_path, config)
+    current = run.create()
+    for step, mean in enumerate([0.1, 0.9, float("nan"), 0.3, 0.2], start=1):
+        checkpointer.save(step, current, metrics={"mean": mean, "other": 1.0 - mean})
+    checkpointer.save(6, current, metrics={"other": 5.0})
+    checkpointer.save(7, current)
+    checkpointer.wait()
+    assert checkpointer.all_steps() == (2, 6, 7) and checkpointer.best_step() == 2
+    reopened = Checkpointer(tmp_path, config)
+    assert reopened.latest_step() == 7 and reopened.best_step() == 2
+
+
+def test_smallest_metric_can_be_best(run, tmp_path):
+    config = SaveCheckpointConfig(keep=1, keep_best_metric="loss", keep_best_mode="min")
+    checkpointer = Checkpointer(tmp_path, config)
+    for step, loss in enumerate([3.0, 1.0, 2.0], start=1):
+        checkpointer.save(step, run.create(), metrics={"loss": loss})
+    checkpointer.wait()
+    assert checkpointer.all_steps() == (2, 3) and checkpointer.best_step() == 2
+
+
+def test_a_step_is_saved_once_and_the_position_in_the_data_only_if_wanted(run, tmp_path):
+    checkpointer = Checkpointer(tmp_path, SaveCheckpointConfig(save_dataset=False))
+    assert checkpointer.save(3, run.create(), {"row": 1})
+    assert not checkpointer.save(3, run.create(), {"row": 2})
+    assert checkpointer.restore(run.described)[1] == {}
+
+
+def test_bfloat16_halves_parameters_but_not_the_optimizer(run, tmp_path):
+    current, _ = run.train(1)
+    checkpointer = Checkpointer(tmp_path, SaveCheckpointConfig(dtype="bfloat16"))
+    checkpointer.save(1, current)
+    restored, _ = checkpointer.restore(run.described)
+    assert_equal(restored.opt_state, current.opt_state)
+    rounded = jax.tree.map(lambda x: np.float32(x.astype("bfloat16")), jax.device_get(current.params))
+    assert_equal(restored.params, rounded)
+    assert jax.tree.leaves(restored.params)[0].dtype == np.float32
+
+
+def test_parameters_can_start_another_run(run, saved):
+    for path in (saved, saved / "checkpoints", saved / "checkpoints" / "2"):
+        params = checkpoint.restore_params(path, run.described.params)
+        assert_equal(params, run.create().params)
+        for leaf, described in zip(jax.tree.leaves(params), jax.tree.leaves(run.described.params)):
+            assert leaf.sharding == described.sharding
+    with pytest.raises(ValueError, match="single checkpoint"):
+        checkpoint.find(saved / "checkpoints" / "2", mode="latest")
+
+
+def describe(network):
+    return state.describe(network, optim.adafactor(0.1, min_dim_size_to_factor=16), Partitioner(2))
+
+
+def test_another_shape_is_named_with_both_sizes(saved, make_network):
+    wider = describe(make_network(vocab_size=128))
+    expected = r"token_embedder/embedding: 64x32 in the checkpoint, 128x32 in this run"
+    with pytest.raises(ValueError, match=expected):
+        checkpoint.restore_params(saved, wider.params)
+    with pytest.raises(ValueError, match=expected):
+        Checkpointer(saved, SaveCheckpointConfig()).restore(wider)
+
+
+def test_missing_and_unexpected_parameters(run, saved, make_network):
+    deeper = describe(make_network(num_encoder_layers=2)).params
+    with pytest.raises(ValueError, match=r"encoder/layers_1/.*: missing in the checkpoint"):
+        checkpoint.restore_params(saved, deeper)
+    shallower = describe(make_network(num_decoder_layers=1)).params
+    del shallower["decoder"]["layers_0"]
+    with pytest.raises(ValueError, match=r"decoder/layers_0/.*: unknown to this run"):
+        checkpoint.restore_params(saved, shallower)
+    kept = checkpoint.restore_params(saved, shallower, strict=False)
+    assert_equal(kept["encoder"], run.create().params["encoder"])
+    assert "layers_0" not in kept["decoder"]
+
+    created = run.create().params
+    created["encoder"]["layers_1"] = {"new": jax.numpy.full((3,), 7.0)}
+    mixed = checkpoint.restore_params(saved, created, fallback_to_scratch=True)
+    assert (mixed["encoder"]["layers_1"]["new"] == 7.0).all()
+    assert_equal(mixed["encoder"]["layers_0"], run.create().params["encoder"]["layers_0"])
+
+
+def test_paths_that_are_no_checkpoint(run, saved, tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere.* does not exist"):
+        checkpoint.restore_params(tmp_path / "nowhere" / "x", run.described.params)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "notes.txt").write_text("hello")
+    for path in (other, other / "notes.txt"):
+        with pytest.raises(ValueError, match="is not a checkpoint"):
+            checkpoint.find(path)
+    with pytest.raises(ValueError, match=r"no checkpoint of step 9; it has: 1, 2"):
+        Checkpointer(saved, SaveCheckpointConfig()).restore(run.described, step=9)
+
+
+@pytest.mark.parametrize("how", ["cut", "lost"])
+def test_damaged_files_are_reported_and_the_step_before_still_works(run, saved, how):
+    newest = saved / "checkpoints" / "2"
+    for file in newest.rglob("*"):
+        if file.parent.name == "d":
+            if how == "cut":
+                os.truncate(file, file.stat().st_size // 2)
+            else:
+                file.unlink()
+    checkpointer = Checkpointer(saved, SaveCheckpointConfig())
+    message = r"checkpoints/2 cannot be read: .*damaged or cut short; move .* go on from step 1"
+    with pytest.raises(ValueError, match=message):
+        checkpointer.restore(run.described)
+    with pytest.raises(ValueError, match=message):
+        checkpoint.restore_params(saved, run.described.params)
+    assert_equal(checkpointer.restore(run.described, step=1)[0].params, run.create().params)
+
+
+@pytest.mark.parametrize("name", ["_METADATA", "manifest.ocdbt"])
+def test_damaged_descriptions_are_reported(run, saved, name):
+    (saved / "checkpoints" / "2" / "state" / name).write_bytes(b"{")
+    with pytest.raises(ValueError, match="cannot be read: it is damaged"):
+        Checkpointer(saved, SaveCheckpointConfig()).restore(run.described)
+
+
+def test_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="MODEL_DIR .* is not writable"):
+        Checkpointer(tmp_path / "file" / "run", SaveCheckpointConfig())
+
+
+def test_full_disk_is_found_before_writing(run, saved, monkeypatch):
+    checkpointer = Checkpointer(saved, SaveCheckpointConfig())
+    free = checkpoint.shutil.disk_usage(saved)._replace(free=1000)
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: free)
+    with pytest.raises(OSError, match=r"disk is full. Complete steps there: 1, 2, untouched") as error:
+        checkpointer.save(3, run.create())
+    assert error.value.errno == errno.ENOSPC
+    assert Checkpointer(saved, SaveCheckpointConfig()).latest_step() == 2
+
+
+WRITER = """
+    import os, resource, sys
+    import jax.numpy as jnp
+    import numpy as np
+    from xlt_jax.training.checkpoint import Checkpointer
+    from xlt_jax.training.config import SaveCheckpointConfig
+    from xlt_jax.training.state import TrainState
+
+    folder, mode = sys.argv[1:]
+    values = jnp.asarray(np.random.default_rng(0).normal(size=(16, 1 << 20)).astype(np.float32))
+    checkpointer = Checkpointer(folder, SaveCheckpointConfig())
+    checkpointer.save(1, TrainState(jnp.asarray(1), {"w": values}, ()))
+    checkpointer.wait()
+    if mode == "limit":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    print("saving", flush=True)
+    try:
+        checkpointer.save(2, TrainState(jnp.asarray(2), {"w": values + 1}, ()))
+        checkpointer.wait()
+    except OSError as error:
+        print("error:", error)
+    print("done", flush=True)
+"""
+
+
+def start_writer(folder, mode):
+    command = [sys.executable, "-c", textwrap.dedent(WRITER), str(folder), mode]
+    root = pathlib.Path(checkpoint.__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": str(root), "XLA_FLAGS": ""}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def written(folder):
+    described = state.TrainState(
+        *(
+            jax.ShapeDtypeStruct(shape, dtype, sharding=Partitioner(1).replicated)
+            for shape, dtype in (((), np.int32), ((16, 1 << 20), np.float32))
+        ),
+        (),
+    )
+    described = described.replace(params={"w": described.params})
+    restored, _ = Checkpointer(folder, SaveCheckpointConfig()).restore(described)
+    return int(restored.step)
+
+
+def test_a_process_killed_while_saving_leaves_the_step_before(tmp_path):
+    writer = start_writer(tmp_path, "kill")
+    assert writer.stdout.readline() == "saving\n"
+    folder = tmp_path / "checkpoints"
+    while not [path for path in folder.iterdir() if path.name.startswith("2")]:
+        assert writer.poll() is None
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.wait()
+    unfinished = [path.name for path in folder.iterdir() if path.name.startswith("2.")]
+    assert unfinished or (folder / "2").exists()
+    assert written(tmp_path) == (1 if unfinished else 2)
+    assert not [path for path in folder.iterdir() if not path.name.isdecimal()], "leftovers stay"
+
+
+def test_a_write_that_fails_is_an_error_and_leaves_the_step_before(tmp_path):
+    output, _ = start_writer(tmp_path, "limit").communicate(timeout=120)
+    assert "error:" in output and "complete steps there: 1" in output, output
+    assert written(tmp_path) == 1
+
+
+def test_metrics_of_a_checkpoint_are_plain_json(run, tmp_path):
+    checkpointer = Checkpointer(tmp_path, SaveCheckpointConfig(keep_best_metric="mean"))
+    checkpointer.save(1, run.create(), metrics={"mean": 0.25})
+    checkpointer.close()
+    stored = json.loads((tmp_path / "checkpoints" / "1" / "metrics" / "metrics").read_text())
+    assert stored == {"mean": 0.25}

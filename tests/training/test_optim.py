@@ -1,0 +1,102 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from xlt_jax.training import optim
+
+SHAPES = {"table": (300, 128), "square": (128, 128), "wide": (130, 256), "narrow": (200, 16), "scale": (64,)}
+
+
+def random_tree(seed, scale=1.0):
+    keys = jax.random.split(jax.random.key(seed), len(SHAPES))
+    return {n: scale * jax.random.normal(k, s) for k, (n, s) in zip(keys, SHAPES.items())}
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.parametrize("gradient_scale", [1e-3, 1.0, 50.0])
+def test_five_adafactor_steps_equal_optax(scaled, gradient_scale):
+    schedule = optim.create_learning_rate_scheduler(warmup_steps=3)
+    ours = optim.adafactor(schedule, multiply_by_parameter_scale=scaled)
+    theirs = optax.adafactor(schedule, multiply_by_parameter_scale=scaled)
+    results = []
+    for optimizer in (ours, theirs):
+        params = random_tree(0)
+        opt_state = optimizer.init(params)
+        for seed in range(1, 6):
+            updates, opt_state = optimizer.update(random_tree(seed, gradient_scale), opt_state, params)
+            params = optax.apply_updates(params, updates)
+        results.append(params)
+    start = random_tree(0)
+    for name in SHAPES:
+        assert np.abs(results[0][name] - start[name]).max() > 1e-2
+        np.testing.assert_allclose(results[0][name], results[1][name], rtol=2e-5, atol=2e-6)
+
+
+def test_large_matrices_keep_only_row_and_column_moments():
+    state = optim.adafactor(0.1).init(random_tree(0))
+    assert state.row["table"].shape == (128,) and state.column["table"].shape == (300,)
+    assert state.full["table"].shape == (1,) and state.full["narrow"].shape == (200, 16)
+
+
+def test_rows_without_gradient_do_not_move():
+    params = random_tree(0)
+    gradient = random_tree(1)
+    gradient["table"] = gradient["table"].at[7:].set(0.0)
+    optimizer = optim.adafactor(0.1)
+    updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+    assert (updates["table"][7:] == 0).all() and (updates["table"][:7] != 0).all()
+
+
+def schedule_values(steps, **options):
+    schedule = optim.create_learning_rate_scheduler(**options)
+    return np.array([schedule(jnp.asarray(step)) for step in steps])
+
+
+STEPS = np.array([0, 1, 5, 10, 11, 40, 250, 1000])
+
+
+@pytest.mark.parametrize(
+    "factors,expected",
+    [
+        ("constant", np.full(8, 0.5)),
+        ("constant * linear_warmup", 0.5 * np.minimum(1, STEPS / 10)),
+        ("constant * rsqrt_decay", 0.5 / np.sqrt(np.maximum(STEPS, 10))),
+        ("constant*rsqrt_normalized_decay", 0.5 * np.sqrt(10 / np.maximum(STEPS, 10))),
+        ("linear_decay", 0.5 * np.minimum(STEPS / 10, 1 + 0.01 * (10 - STEPS))),
+        ("constant * decay_every", 0.5 * 0.01 ** (STEPS // 100)),
+        (
+            "constant * cosine_decay",
+            0.5 * 0.5 * (1 + np.cos(np.pi * (np.maximum(0, STEPS - 10) / 300 % 1))),
+        ),
+    ],
+)
+def test_factors_have_their_closed_form(factors, expected):
+    values = schedule_values(
+        STEPS,
+        factors=factors,
+        base_learning_rate=0.5,
+        warmup_steps=10,
+        decay_factor=0.01,
+        steps_per_decay=100,
+        steps_per_cycle=300,
+    )
+    np.testing.assert_allclose(values, np.maximum(expected, 1e-8), rtol=2e-5)
+
+
+def test_mt5_fine_tuning_schedule():
+    values = schedule_values([0, 999_999, 1_000_000], factors="constant", base_learning_rate=1e-3)
+    np.testing.assert_allclose(values, 1e-3)
+
+
+def test_offset_and_lower_bound():
+    values = schedule_values([90, 100, 105, 110], factors="linear_warmup", warmup_steps=10, step_offset=100)
+    np.testing.assert_allclose(values, [1e-8, 1e-8, 0.5, 1.0])
+
+
+def test_unknown_factor_and_zero_warmup_are_refused():
+    with pytest.raises(ValueError, match=r"'linear_warmpu'.*known: constant, linear_warmup"):
+        optim.create_learning_rate_scheduler("constant * linear_warmpu")
+    with pytest.raises(ValueError, match="warmup_steps is 0"):
+        optim.create_learning_rate_scheduler(warmup_steps=0)

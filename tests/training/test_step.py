@@ -1,0 +1,210 @@
+import functools
+import importlib
+import pkgutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import xlt_jax.objectives
+from xlt_jax.objectives import lm
+from xlt_jax.training import step
+
+OBJECTIVES = [
+    importlib.import_module(f"xlt_jax.objectives.{module.name}").objective
+    for module in pkgutil.iter_modules(xlt_jax.objectives.__path__)
+]
+every_objective = pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda f: f.__module__)
+
+
+def assert_close(actual, expected, tolerance):
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.fixture(scope="module")
+def forward_and_params(make_network):
+    network = make_network()
+    ids = jnp.ones((1, 1), jnp.int32)
+    init = jax.jit(functools.partial(network.init, enable_dropout=False))
+    params = init(jax.random.key(0), ids, ids, ids)["params"]
+    return step.make_forward(network), params
+
+
+@every_objective
+def test_padding_changes_nothing(objective, forward_and_params, make_batch):
+    forward, params = forward_and_params
+    batch = make_batch(rows=4)
+    longer = {name: np.pad(x, ((0, 3), (0, 5))) for name, x in batch.items()}
+
+    @jax.jit
+    def total_and_gradient(batch):
+        return jax.value_and_grad(lambda p: objective(forward, p, batch, None).total)(params)
+
+    assert_close(total_and_gradient(longer), total_and_gradient(batch), 2e-4)
+
+
+@every_objective
+def test_gradients_are_finite_and_reach_every_parameter(objective, forward_and_params, make_batch):
+    forward, params = forward_and_params
+    gradient = jax.jit(jax.grad(lambda p: objective(forward, p, make_batch(), None).total))(params)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+        assert jnp.isfinite(leaf).all() and jnp.abs(leaf).max() > 0, jax.tree_util.keystr(path)
+
+
+def test_forward_is_the_networks_own_call(forward_and_params, make_network, make_batch):
+    forward, params = forward_and_params
+    batch = make_batch()
+    packed = {
+        "encoder_segment_ids": (np.arange(12) // 4 + 1) * np.ones((16, 1), np.int32),
+        "encoder_positions": np.arange(12) % 4 * np.ones((16, 1), np.int32),
+        "decoder_segment_ids": (np.arange(6) // 2 + 1) * np.ones((16, 1), np.int32),
+        "decoder_positions": np.arange(6) % 2 * np.ones((16, 1), np.int32),
+    }
+    logits = []
+    for features in (batch, batch | packed):
+        arguments = {k: v for k, v in features.items() if k != "decoder_loss_weights"}
+        expected = make_network().apply({"params": params}, **arguments, enable_dropout=False)
+        logits.append(forward(params, features, None).logits)
+        np.testing.assert_array_equal(logits[-1], expected)
+    plain, in_segments = logits
+    assert np.abs(plain - in_segments).max() > 1e-3
+
+
+@pytest.mark.parametrize("normalizer", [7.0, "NUM_REAL_TARGET_TOKENS"])
+def test_microbatches_equal_the_full_batch(make_run, normalizer):
+    full, full_metrics = make_run(loss_normalizer=normalizer).train(2)
+    parts, parts_metrics = make_run(loss_normalizer=normalizer, num_microbatches=4).train(2)
+    assert_close(parts.params, full.params, 1e-5)
+    assert_close(parts_metrics, full_metrics, 1e-4)
+
+
+@pytest.mark.parametrize(
+    "num_partitions,options",
+    [(1, {}), (2, {"dropout_rate": 0.2, "num_microbatches": 2, "clip_norm": 1.0}), (4, {}), (8, {})],
+)
+def test_eight_devices_equal_one(make_run, num_partitions, options):
+    one, one_metrics = make_run(**options).train(2)
+    eight, metrics = make_run(devices=8, num_partitions=num_partitions, **options).train(2)
+    assert_close(metrics, one_metrics, 1e-4)
+    assert_close(jax.device_get(eight.params), jax.device_get(one.params), 1e-5)
+
+
+def test_shardings_survive_the_step(make_run):
+    run = make_run(devices=8, num_partitions=4)
+    current, _ = run.train(2)
+    for leaf, described in zip(jax.tree.leaves(current), jax.tree.leaves(run.described), strict=True):
+        assert leaf.sharding.is_equivalent_to(described.sharding, leaf.ndim)
+    assert run.step._cache_size() == 1
+
+
+def test_two_runs_are_identical_and_dropout_depends_on_the_step(make_run, make_batch):
+    run = make_run(dropout_rate=0.2, num_microbatches=2, clip_norm=1.0)
+    first, first_metrics = run.train(3)
+    second, second_metrics = run.train(3)
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+    jax.tree.map(np.testing.assert_array_equal, first_metrics, second_metrics)
+    batch = run.partitioner.shard_batch(make_batch())
+    start = run.create()
+    _, at_zero = run.step(start, batch, jax.random.key(1))
+    later = run.create().replace(step=jnp.asarray(5, jnp.int32))
+    _, at_five = run.step(later, batch, jax.random.key(1))
+    assert at_zero["loss"] != at_five["loss"]
+
+
+def test_metrics_are_what_they_say(make_run, make_batch):
+    run = make_run(loss_normalizer="NUM_REAL_TARGET_TOKENS")
+    state = run.create()
+    params = jax.device_get(state.params)
+    batch = make_batch()
+    _, metrics = run.step(state, run.partitioner.shard_batch(batch), jax.random.key(1))
+    forward = step.make_forward(run.network)
+    loss = lm.objective(forward, params, batch, None)
+    gradient = jax.jit(jax.grad(lambda p: lm.objective(forward, p, batch, None).total / loss.weight))(
+        params
+    )
+    norm = np.sqrt(sum((np.asarray(leaf) ** 2).sum() for leaf in jax.tree.leaves(gradient)))
+    np.testing.assert_allclose(metrics["loss"], loss.total / loss.weight, rtol=1e-5)
+    np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-4)
+    np.testing.assert_allclose(metrics["nll"], loss.logs["nll"], rtol=1e-5)
+    features = ("encoder_input_tokens", "decoder_target_tokens")
+    assert metrics["tokens"] == sum((batch[name] > 0).sum() for name in features)
+    assert metrics["learning_rate"] == run.learning_rate(0) and metrics["finite"]
+
+
+def test_clipping_limits_the_gradient_that_the_optimizer_sees(make_run, make_batch):
+    import optax
+
+    run = make_run()
+    batch = run.partitioner.shard_batch(make_batch())
+    sgd = optax.sgd(1.0)
+    for clip_norm in (0.5, 1e6):
+        start = run.create().replace(opt_state=sgd.init(run.create().params))
+        before = jax.device_get(start.params)
+        train_step = step.make_train_step(
+            step.make_forward(run.network), lm.objective, sgd, run.partitioner, start, clip_norm=clip_norm
+        )
+        after, metrics = train_step(start, batch, jax.random.key(1))
+        moved = optax.global_norm(jax.tree.map(lambda a, b: a - b, after.params, before))
+        np.testing.assert_allclose(moved, min(clip_norm, float(metrics["grad_norm"])), rtol=1e-3)
+
+
+def test_overflow_is_flagged(make_run, make_batch):
+    run = make_run()
+    broken = jax.tree.map(lambda x: x * jnp.nan, run.create())
+    broken = broken.replace(step=jnp.zeros((), jnp.int32))
+    _, metrics = run.step(broken, run.partitioner.shard_batch(make_batch()), jax.random.key(1))
+    assert not metrics["finite"]
+
+
+def test_training_lowers_the_loss(make_run, make_batch):
+    run = make_run(loss_normalizer="NUM_REAL_TARGET_TOKENS")
+    state, batch = run.create(), run.partitioner.shard_batch(make_batch())
+    losses = []
+    for _ in range(20):
+        state, metrics = run.step(state, batch, jax.random.key(1))
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_eval_step_has_no_dropout_and_returns_sums(make_run, make_batch):
+    run = make_run(devices=8, num_partitions=2, dropout_rate=0.2, num_microbatches=2, clip_norm=1.0)
+    forward = step.make_forward(run.network)
+    eval_step = step.make_eval_step(forward, lm.objective, run.partitioner)
+    params = run.create().params
+    batch = make_batch()
+    metrics = eval_step(params, run.partitioner.shard_batch(batch))
+    expected = lm.objective(forward, jax.device_get(params), batch, None)
+    np.testing.assert_allclose(metrics["loss"], (expected.total, expected.weight), rtol=1e-5)
+    np.testing.assert_allclose(metrics["nll"], expected.logs["nll"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss_normalizer": "AVERAGE"},
+        {"loss_normalizer": 0.0},
+        {"num_microbatches": 0},
+        {"clip_norm": -1.0},
+    ],
+)
+def test_impossible_options_are_refused(make_run, options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        make_run(**options)
+
+
+def test_microbatches_that_do_not_divide_the_batch_are_refused(make_run):
+    with pytest.raises(ValueError, match=r"16 rows .* 3 microbatches over 8 devices.*multiple of 24"):
+        make_run(devices=8, num_microbatches=3).train(1)
+
+
+def test_lowering_needs_no_arrays(make_run, make_batch):
+    run = make_run(devices=8, num_partitions=2)
+    sharding = run.partitioner.batch_sharding
+    batch = {
+        name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+        for name, x in make_batch().items()
+    }
+    compiled = run.step.lower(run.described, batch, jax.random.key(1)).compile()
+    assert compiled.cost_analysis()["flops"] > 0
