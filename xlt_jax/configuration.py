@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import gin
-
 from xlt_jax.registry import benchmarks
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent  # the folder of gin/ and tasks/
@@ -93,7 +92,7 @@ def run_program(program: str, description: str, function: Callable) -> None:
 def _errors_in_one_line() -> Iterator[None]:
     try:
         yield
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         if os.environ.get("XLT_TRACEBACK"):
             raise
         print(f"\nerror: {_first_lines(error)}", file=sys.stderr)

@@ -7,7 +7,7 @@ from xlt_jax.training.config import (
     SaveCheckpointConfig,
 )
 from xlt_jax.training.model import EncoderDecoderModel, Trainer
-from xlt_jax.training.model import adafactor_def as Adafactor  # noqa: N812 (T5X's name)
+from xlt_jax.training.model import adafactor_def as Adafactor
 from xlt_jax.training.optim import create_learning_rate_scheduler
 from xlt_jax.training.partition import Partitioner as PjitPartitioner
 

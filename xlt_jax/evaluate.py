@@ -3,10 +3,10 @@
 import json
 import time
 
-import gin
 import optax
 from etils import epath
 
+import gin
 from xlt_jax import configuration
 from xlt_jax.evaluation import predictions, zero_shot
 from xlt_jax.evaluation.tensorboard import ScalarWriter
@@ -29,11 +29,13 @@ def evaluate(
         ValueError: Bad input, before the first compilation.
     """
     folder = epath.Path(output_dir)
-    checkpoint.check_writable(folder)
+    checkpoint.writable_folder(folder)
     evaluator = zero_shot.of_mixture(model.module, model.vocabulary, dataset_cfg, partitioner)
     described = state.describe(model.module, optax.identity(), partitioner)
-    params, step = checkpoint.restore_params(restore_checkpoint_cfg, described.params)
-    print(f"Scoring {restore_checkpoint_cfg.path}, step {step:,}.", flush=True)
+    path = checkpoint.find(restore_checkpoint_cfg.path, restore_checkpoint_cfg.mode)
+    step = checkpoint.step_of(path)
+    params = checkpoint.restore_params(path, described.params, strict=restore_checkpoint_cfg.strict)
+    print(f"Scoring {path}, step {step:,}.", flush=True)
 
     start = time.monotonic()
     with partitioner.context():
@@ -46,13 +48,15 @@ def evaluate(
     writer.close()
     (folder / "config.gin").write_text(gin.operative_config_str())
     (folder / "evaluation.json").write_text(
-        json.dumps({"checkpoint": restore_checkpoint_cfg.path, "step": step, "seconds": seconds})
+        json.dumps({"checkpoint": str(path), "step": step, "seconds": seconds})
     )
     for name, value in scores.items():
         if name.startswith("mean/"):
             print(f"  {name.removeprefix('mean/'):<28} {value:.3f}")
     rows = sum(result.n for result in results.values())
-    print(f"{len(results)} tasks, {rows:,} rows in {seconds:.1f} s: {rows / seconds:,.0f} a second.")
+    print(
+        f"{len(results)} tasks, {rows:,} rows in {seconds:.1f} s: {rows / seconds:,.0f} a second."
+    )
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import gin
 import jax
 import numpy as np
 from etils import epath
 
+import gin
 from xlt_jax import configuration
 from xlt_jax.data import features, mixtures, tokens
 from xlt_jax.data.vocab import Vocabulary
@@ -94,7 +94,17 @@ def train(
         run = saved["run"]
         print(f"Resuming {model_dir} at step {int(train_state.step):,}.")
     elif restore and restore.path:
-        params, run["first_step"] = checkpoint.restore_params(restore, described.params)
+        run["first_step"] = checkpoint.step_of(checkpoint.find(restore.path, restore.mode))
+        wanted = described.params
+        if restore.fallback_to_scratch:
+            wanted = state.create(model.module, optimizer, partitioner, base_rng).params
+        params = checkpoint.restore_params(
+            restore.path,
+            wanted,
+            mode=restore.mode,
+            strict=restore.strict,
+            fallback_to_scratch=restore.fallback_to_scratch,
+        )
         train_state = state.with_params(params, optimizer, described, run["first_step"])
         print(f"Starting from {restore.path}, step {run['first_step']:,}.")
     else:
@@ -138,7 +148,9 @@ def train(
             saver.save(number, train_state, position, metrics)
             saved_step = number
 
-    for batch, stream_state, examples in prefetch(stream, partitioner.shard_batch, total_steps - now):
+    for batch, stream_state, examples in prefetch(
+        stream, partitioner.shard_batch, total_steps - now
+    ):
         train_state, metrics = train_step(train_state, batch, base_rng)
         now += 1
         seen += examples
@@ -176,7 +188,9 @@ def train(
     examples_seen = position.get("examples", dict(zip(stream.names, seen.tolist())))
     log.finish(now, training_data(tables, examples_seen, run, now))
     if stop.requested and now < total_steps:
-        print(f"\nStopped by {stop.requested.name} at step {now:,}, saved. The same command resumes.")
+        print(
+            f"\nStopped by {stop.requested.name} at step {now:,}, saved. The same command resumes."
+        )
         sys.exit(128 + stop.requested)
     return now
 
@@ -355,7 +369,9 @@ class RunLog:
         if self._writes:
             self._training_eval.write(number, means)
             self._newline()
-            print("  validation: " + "  ".join(f"{k} {v:.3f}" for k, v in means.items()), flush=True)
+            print(
+                "  validation: " + "  ".join(f"{k} {v:.3f}" for k, v in means.items()), flush=True
+            )
 
     def examples(self, number: int, examples: Mapping[str, int]) -> None:
         """Logs how many examples of each task, benchmark and language have been seen."""

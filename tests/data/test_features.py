@@ -23,10 +23,7 @@ def table(name, rows, first, noise=False):
     generator = np.random.default_rng(first)
     inputs, targets = (
         ragged(
-            [
-                np.r_[np.full(generator.integers(2, longest), first + row), 1]
-                for row in range(rows)
-            ]
+            [np.r_[np.full(generator.integers(2, longest), first + row), 1] for row in range(rows)]
         )
         for longest in (12, 5)
     )

@@ -20,7 +20,9 @@ def test_shares_of_parts():
     assert rates == pytest.approx({"a.en": 0.75 * 0.75, "b.en": 0.75 * 0.25, "a.sw": 0.25})
 
 
-@pytest.mark.parametrize("wrong", [dict(tasks=()), dict(share=0), dict(temperature=-1), dict(cap=0)])
+@pytest.mark.parametrize(
+    "wrong", [dict(tasks=()), dict(share=0), dict(temperature=-1), dict(cap=0)]
+)
 def test_wrong_parts(wrong):
     with pytest.raises(ValueError):
         Part(**(dict(tasks=("a.en",)) | wrong))

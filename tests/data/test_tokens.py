@@ -89,9 +89,7 @@ def _train(cache_dir, results):
 def test_two_processes_train_one_vocabulary(tmp_path):
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    processes = [
-        context.Process(target=_train, args=(str(tmp_path), results)) for _ in range(2)
-    ]
+    processes = [context.Process(target=_train, args=(str(tmp_path), results)) for _ in range(2)]
     for process in processes:
         process.start()
     first, second = results.get(timeout=60), results.get(timeout=60)

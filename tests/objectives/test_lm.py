@@ -44,7 +44,9 @@ def naive_total(params, batch, label_smoothing, z_loss):
     return (loss * batch["decoder_loss_weights"]).sum()
 
 
-@pytest.mark.parametrize("label_smoothing,z_loss", [(0.0, 0.0), (0.1, 0.0), (0.0, 1e-2), (0.2, 1e-2)])
+@pytest.mark.parametrize(
+    "label_smoothing,z_loss", [(0.0, 0.0), (0.1, 0.0), (0.0, 1e-2), (0.2, 1e-2)]
+)
 def test_value_and_gradient_equal_the_naive_formula(params, batch, label_smoothing, z_loss):
     def ours(params):
         options = dict(label_smoothing=label_smoothing, z_loss=z_loss)
@@ -87,7 +89,9 @@ def test_bfloat16_logits_and_huge_ones_stay_finite(params, batch):
         assert jnp.isfinite(value) and jnp.isfinite(gradient["table"]).all()
 
 
-@pytest.mark.parametrize("options", [{"label_smoothing": 1.0}, {"label_smoothing": -0.1}, {"z_loss": -1.0}])
+@pytest.mark.parametrize(
+    "options", [{"label_smoothing": 1.0}, {"label_smoothing": -0.1}, {"z_loss": -1.0}]
+)
 def test_impossible_options_are_refused(params, batch, options):
     with pytest.raises(ValueError, match=next(iter(options))):
         lm.objective(fake_forward, params, batch, None, **options)

@@ -97,7 +97,9 @@ def test_bfloat16_halves_parameters_but_not_the_optimizer(run, tmp_path):
     checkpointer.save(1, current)
     restored, _ = checkpointer.restore(run.described)
     assert_equal(restored.opt_state, current.opt_state)
-    rounded = jax.tree.map(lambda x: np.float32(x.astype("bfloat16")), jax.device_get(current.params))
+    rounded = jax.tree.map(
+        lambda x: np.float32(x.astype("bfloat16")), jax.device_get(current.params)
+    )
     assert_equal(restored.params, rounded)
     assert jax.tree.leaves(restored.params)[0].dtype == np.float32
 
@@ -192,7 +194,9 @@ def test_full_disk_is_found_before_writing(run, saved, monkeypatch):
     checkpointer = Checkpointer(saved, SaveCheckpointConfig())
     free = checkpoint.shutil.disk_usage(saved)._replace(free=1000)
     monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: free)
-    with pytest.raises(OSError, match=r"disk is full. Complete steps there: 1, 2, untouched") as error:
+    with pytest.raises(
+        OSError, match=r"disk is full. Complete steps there: 1, 2, untouched"
+    ) as error:
         checkpointer.save(3, run.create())
     assert error.value.errno == errno.ENOSPC
     assert Checkpointer(saved, SaveCheckpointConfig()).latest_step() == 2

@@ -5,7 +5,10 @@ import pytest
 from xlt_jax.training import config
 
 DATASET = dict(
-    mixture_or_task_name="demo", task_feature_lengths={"inputs": 8, "targets": 4}, split="train", batch_size=4
+    mixture_or_task_name="demo",
+    task_feature_lengths={"inputs": 8, "targets": 4},
+    split="train",
+    batch_size=4,
 )
 
 

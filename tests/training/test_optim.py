@@ -6,7 +6,13 @@ import pytest
 
 from xlt_jax.training import optim
 
-SHAPES = {"table": (300, 128), "square": (128, 128), "wide": (130, 256), "narrow": (200, 16), "scale": (64,)}
+SHAPES = {
+    "table": (300, 128),
+    "square": (128, 128),
+    "wide": (130, 256),
+    "narrow": (200, 16),
+    "scale": (64,),
+}
 
 
 def random_tree(seed, scale=1.0):
@@ -25,7 +31,9 @@ def test_five_adafactor_steps_equal_optax(scaled, gradient_scale):
         params = random_tree(0)
         opt_state = optimizer.init(params)
         for seed in range(1, 6):
-            updates, opt_state = optimizer.update(random_tree(seed, gradient_scale), opt_state, params)
+            updates, opt_state = optimizer.update(
+                random_tree(seed, gradient_scale), opt_state, params
+            )
             params = optax.apply_updates(params, updates)
         results.append(params)
     start = random_tree(0)
@@ -91,7 +99,9 @@ def test_mt5_fine_tuning_schedule():
 
 
 def test_offset_and_lower_bound():
-    values = schedule_values([90, 100, 105, 110], factors="linear_warmup", warmup_steps=10, step_offset=100)
+    values = schedule_values(
+        [90, 100, 105, 110], factors="linear_warmup", warmup_steps=10, step_offset=100
+    )
     np.testing.assert_allclose(values, [1e-8, 1e-8, 0.5, 1.0])
 
 

@@ -43,7 +43,9 @@ def test_two_dimensional_rules_use_each_mesh_axis_once(make_network):
     kernel = described.params["encoder"]["layers_0"]["mlp"]["wi_0"]["kernel"]
     assert kernel.sharding.spec == PartitionSpec("model", None)
     rules = (("embed", "data"), *partition.STANDARD_RULES)
-    kernel = describe(make_network(), Partitioner(2, rules)).params["decoder"]["logits_dense"]["kernel"]
+    kernel = describe(make_network(), Partitioner(2, rules)).params["decoder"]["logits_dense"][
+        "kernel"
+    ]
     assert kernel.sharding.spec == PartitionSpec("data", "model")
 
 

@@ -39,4 +39,6 @@ def test_table_lists_every_parameter_and_the_total(make_run):
     assert len(table) == len(jax.tree.leaves(params)) + 2
     total = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(params))
     assert state.num_parameters(params) == total and f"{total:,}" in table[-1]
-    assert any(line.split() == ["token_embedder/embedding", "64x32", "2,048", "model,-"] for line in table)
+    assert any(
+        line.split() == ["token_embedder/embedding", "64x32", "2,048", "model,-"] for line in table
+    )

@@ -82,7 +82,12 @@ def test_microbatches_equal_the_full_batch(make_run, normalizer):
 
 @pytest.mark.parametrize(
     "num_partitions,options",
-    [(1, {}), (2, {"dropout_rate": 0.2, "num_microbatches": 2, "clip_norm": 1.0}), (4, {}), (8, {})],
+    [
+        (1, {}),
+        (2, {"dropout_rate": 0.2, "num_microbatches": 2, "clip_norm": 1.0}),
+        (4, {}),
+        (8, {}),
+    ],
 )
 def test_eight_devices_equal_one(make_run, num_partitions, options):
     one, one_metrics = make_run(**options).train(2)
@@ -94,7 +99,9 @@ def test_eight_devices_equal_one(make_run, num_partitions, options):
 def test_shardings_survive_the_step(make_run):
     run = make_run(devices=8, num_partitions=4)
     current, _ = run.train(2)
-    for leaf, described in zip(jax.tree.leaves(current), jax.tree.leaves(run.described), strict=True):
+    for leaf, described in zip(
+        jax.tree.leaves(current), jax.tree.leaves(run.described), strict=True
+    ):
         assert leaf.sharding.is_equivalent_to(described.sharding, leaf.ndim)
     assert run.step._cache_size() == 1
 
@@ -121,9 +128,9 @@ def test_metrics_are_what_they_say(make_run, make_batch):
     _, metrics = run.step(state, run.partitioner.shard_batch(batch), jax.random.key(1))
     forward = step.make_forward(run.network)
     loss = lm.objective(forward, params, batch, None)
-    gradient = jax.jit(jax.grad(lambda p: lm.objective(forward, p, batch, None).total / loss.weight))(
-        params
-    )
+    gradient = jax.jit(
+        jax.grad(lambda p: lm.objective(forward, p, batch, None).total / loss.weight)
+    )(params)
     norm = np.sqrt(sum((np.asarray(leaf) ** 2).sum() for leaf in jax.tree.leaves(gradient)))
     np.testing.assert_allclose(metrics["loss"], loss.total / loss.weight, rtol=1e-5)
     np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-4)
@@ -143,7 +150,12 @@ def test_clipping_limits_the_gradient_that_the_optimizer_sees(make_run, make_bat
         start = run.create().replace(opt_state=sgd.init(run.create().params))
         before = jax.device_get(start.params)
         train_step = step.make_train_step(
-            step.make_forward(run.network), lm.objective, sgd, run.partitioner, start, clip_norm=clip_norm
+            step.make_forward(run.network),
+            lm.objective,
+            sgd,
+            run.partitioner,
+            start,
+            clip_norm=clip_norm,
         )
         after, metrics = train_step(start, batch, jax.random.key(1))
         moved = optax.global_norm(jax.tree.map(lambda a, b: a - b, after.params, before))
@@ -195,7 +207,9 @@ def test_impossible_options_are_refused(make_run, options):
 
 
 def test_microbatches_that_do_not_divide_the_batch_are_refused(make_run):
-    with pytest.raises(ValueError, match=r"16 rows .* 3 microbatches over 8 devices.*multiple of 24"):
+    with pytest.raises(
+        ValueError, match=r"16 rows .* 3 microbatches over 8 devices.*multiple of 24"
+    ):
         make_run(devices=8, num_microbatches=3).train(1)
 
 

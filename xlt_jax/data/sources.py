@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator
 from xlt_jax.data import cache
 from xlt_jax.registry.benchmarks import Benchmark, Row
 
-LOCAL_HINT = "Without it add --gin_file=gin/local.gin, which turns the run into one on embedded data."
+LOCAL_HINT = (
+    "Without it add --gin_file=gin/local.gin, which turns the run into one on embedded data."
+)
 
 
 def data_dir() -> pathlib.Path:
@@ -35,9 +37,7 @@ def rows(benchmark: Benchmark, language: str, split: str) -> Iterable[Row]:
         return _tab_separated(data_dir() / locator)
     if scheme == "tfds":
         found = _tfds(locator, source_split)
-        return (
-            (benchmark.select(row, language) for row in found) if benchmark.select else found
-        )
+        return (benchmark.select(row, language) for row in found) if benchmark.select else found
     raise ValueError(
         f"Benchmark {benchmark.name!r} has source {benchmark.source!r}; "
         "allowed: a function, jsonl:PATH, tsv:PATH, tfds:NAME:VERSION."

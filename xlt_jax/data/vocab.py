@@ -11,6 +11,8 @@ import sentencepiece
 from xlt_jax.data import cache
 
 PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
+# Arabic, Persian, Devanagari, Bengali, Burmese.
+_NATIVE_DIGITS = "٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹०१२३४५६७८९০১২৩৪৫৬৭৮৯၀၁၂၃၄၅၆၇၈၉"
 
 
 class Vocabulary:
@@ -101,9 +103,7 @@ def sentence_piece(path: str, extra_ids: int = 0) -> Vocabulary:
 
 
 @functools.cache
-def trained(
-    corpus: Callable[[], Iterable[str]], size: int, extra_ids: int = 100
-) -> Vocabulary:
+def trained(corpus: Callable[[], Iterable[str]], size: int, extra_ids: int = 100) -> Vocabulary:
     """A vocabulary of ``size`` ids in all, trained on ``corpus()`` once into the cache folder.
 
     Byte-pair encoding with byte fall-back, not the unigram model of mT5: its counts are integers,
@@ -114,7 +114,7 @@ def trained(
         size: Ids including pad, eos, unk, 256 bytes and the sentinels.
         extra_ids: Sentinels for span corruption.
     """
-    name = cache.key("bpe-1", cache.code_fingerprint(corpus), str(size), str(extra_ids))
+    name = cache.key("bpe-2", cache.code_fingerprint(corpus), str(size), str(extra_ids))
 
     def build(folder: pathlib.Path) -> None:
         print(f"Training a SentencePiece vocabulary of {size:,} ids (once) ...", flush=True)
@@ -126,6 +126,11 @@ def trained(
             vocab_size=size - extra_ids,
             byte_fallback=True,
             character_coverage=0.9995,
+            # Text is NFKC already, and the default rule would lose joiners that Telugu needs.
+            normalization_rule_name="identity",
+            # One token for each digit, so that numbers can be compared; the option knows ASCII only.
+            split_digits=True,
+            user_defined_symbols=[*_NATIVE_DIGITS],
             pad_id=PAD_ID,
             eos_id=EOS_ID,
             unk_id=UNK_ID,

@@ -38,7 +38,7 @@ class Checkpointer:
     """
 
     def __init__(self, model_dir: str | os.PathLike, config: SaveCheckpointConfig):
-        self._directory = _writable_folder(pathlib.Path(model_dir).absolute() / FOLDER)
+        self._directory = writable_folder(pathlib.Path(model_dir).absolute() / FOLDER)
         self._config = config
         self._manager = ocp.CheckpointManager(
             self._directory,
@@ -140,7 +140,9 @@ class Checkpointer:
         step = self.latest_step() if step is None else step
         if step not in self._manager.all_steps():
             known = ", ".join(map(str, self.all_steps())) or "none"
-            raise ValueError(f"{self._directory} has no checkpoint of step {step}; it has: {known}.")
+            raise ValueError(
+                f"{self._directory} has no checkpoint of step {step}; it has: {known}."
+            )
         path = self._directory / str(step)
         saved = _saved_leaves(path)
         _check_leaves(path, saved, described, strict=True, fallback_to_scratch=False)
@@ -194,12 +196,19 @@ def find(path: str | os.PathLike, mode: str = "specific") -> pathlib.Path:
     for folder in (path / FOLDER, path):
         if steps := _steps(folder):
             return folder / str(steps[-1])
-    content = ", ".join(sorted(child.name for child in path.iterdir())[:8]) if path.is_dir() else "a file"
+    content = (
+        ", ".join(sorted(child.name for child in path.iterdir())[:8]) if path.is_dir() else "a file"
+    )
     raise ValueError(
         f"{path} is not a checkpoint: no {STATE}/ in it and no complete {FOLDER}/STEP/{STATE} below it "
         f"(it holds: {content or 'nothing'}). Give a run's MODEL_DIR or one of its checkpoints; "
         "convert foreign weights first."
     )
+
+
+def step_of(path: str | os.PathLike) -> int:
+    """Number of steps of a checkpoint that ``find`` returned."""
+    return int(pathlib.Path(path).name)
 
 
 def restore_params(
@@ -225,9 +234,7 @@ def restore_params(
             files.
     """
     path = find(path, mode)
-    saved = {
-        name: leaf for name, leaf in _saved_leaves(path).items() if name.startswith("params/")
-    }
+    saved = {name: leaf for name, leaf in _saved_leaves(path).items() if name.startswith("params/")}
     wanted = {"params": params}
     _check_leaves(path, saved, wanted, strict=strict, fallback_to_scratch=fallback_to_scratch)
     leaves = _named_leaves(wanted)
@@ -259,7 +266,12 @@ def _metric_of(config: SaveCheckpointConfig):
     return metric
 
 
-def _writable_folder(folder: pathlib.Path) -> pathlib.Path:
+def writable_folder(folder: pathlib.Path) -> pathlib.Path:
+    """The folder, made if missing.
+
+    Raises:
+        OSError: It cannot be made or written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -267,7 +279,7 @@ def _writable_folder(folder: pathlib.Path) -> pathlib.Path:
     except OSError as error:
         raise OSError(
             error.errno,
-            f"MODEL_DIR {folder.parent} is not writable ({error.strerror}): "
+            f"The folder {folder} is not writable ({error.strerror}): "
             "choose another folder or change its permissions.",
         ) from error
     return folder
@@ -302,7 +314,7 @@ def _steps(folder: pathlib.Path) -> list[int]:
 
 
 def _named_leaves(tree: Any) -> dict[str, Any]:
-    """"params/encoder/..." -> leaf, the same for a state and for what Orbax reads without a state."""
+    """ "params/encoder/..." -> leaf, the same for a state and for what Orbax reads without a state."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)

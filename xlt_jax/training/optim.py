@@ -68,7 +68,9 @@ def create_learning_rate_scheduler(
     }
     for name, value in steps.items():
         if value < 1:
-            raise ValueError(f"{name} is {value}: give at least 1; without warm-up leave out its factor.")
+            raise ValueError(
+                f"{name} is {value}: give at least 1; without warm-up leave out its factor."
+            )
 
     def learning_rate(step: Array) -> Array:
         step = jnp.maximum(0, step - step_offset)
@@ -80,10 +82,19 @@ def create_learning_rate_scheduler(
                 * jnp.minimum(step / warmup_steps, 1.0 + decay_factor * (warmup_steps - step))
             ),
             "rsqrt_decay": lambda: 1.0 / jnp.sqrt(jnp.maximum(step, warmup_steps)),
-            "rsqrt_normalized_decay": lambda: jnp.sqrt(warmup_steps / jnp.maximum(step, warmup_steps)),
+            "rsqrt_normalized_decay": lambda: jnp.sqrt(
+                warmup_steps / jnp.maximum(step, warmup_steps)
+            ),
             "decay_every": lambda: decay_factor ** (step // steps_per_decay),
-            "cosine_decay": lambda: 0.5
-            * (1.0 + jnp.cos(jnp.pi * (jnp.maximum(0.0, step - warmup_steps) / steps_per_cycle % 1.0))),
+            "cosine_decay": lambda: (
+                0.5
+                * (
+                    1.0
+                    + jnp.cos(
+                        jnp.pi * (jnp.maximum(0.0, step - warmup_steps) / steps_per_cycle % 1.0)
+                    )
+                )
+            ),
         }
         product = 1.0
         for name in names:

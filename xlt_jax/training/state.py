@@ -66,23 +66,26 @@ def create(
     The values depend on ``rng`` alone and not on the number of devices.
     """
     shardings = jax.tree.map(lambda leaf: leaf.sharding, describe(network, optimizer, partitioner))
-    initialise = jax.jit(lambda key: _initial_state(network, optimizer, key)[0], out_shardings=shardings)
+    initialise = jax.jit(
+        lambda key: _initial_state(network, optimizer, key)[0], out_shardings=shardings
+    )
     return initialise(rng)
 
 
 def with_params(
-    params: Params, optimizer: optax.GradientTransformation, described: TrainState
+    params: Params, optimizer: optax.GradientTransformation, described: TrainState, step: int = 0
 ) -> TrainState:
-    """A state at step 0 with given parameters, for example restored ones, and a fresh optimizer.
+    """A state with given parameters, for example restored ones, and a fresh optimizer.
 
     Args:
         params: Laid out as ``described.params``; consumed.
         optimizer: Makes the optimizer state.
         described: The result of ``describe``.
+        step: Number of steps that the parameters have behind them.
     """
     shardings = jax.tree.map(lambda leaf: leaf.sharding, described.opt_state)
     opt_state = jax.jit(optimizer.init, out_shardings=shardings)(params)
-    step = jax.device_put(jnp.zeros((), jnp.int32), described.step.sharding)
+    step = jax.device_put(jnp.asarray(step, jnp.int32), described.step.sharding)
     return TrainState(step, params, opt_state)
 
 

@@ -197,7 +197,9 @@ def _accumulate(
 
     microbatches = jax.tree.map(split, dict(batch))
     one = jax.tree.map(lambda x: x[0], microbatches)
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(sums, params, one, rng))
+    zeros = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(sums, params, one, rng)
+    )
     total, _ = jax.lax.scan(add, zeros, (microbatches, jnp.arange(num_microbatches)))
     return total
 

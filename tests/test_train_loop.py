@@ -1,0 +1,182 @@
+"""The program ``xlt_jax.train`` as users run it: repeatable, killable, resumable."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+STEPS = 24
+SMALL = {
+    "LOCAL_STEPS": STEPS,
+    "BATCH_SIZE": 4,
+    "SAVE_PERIOD": 4,
+    "KEEP_CHECKPOINTS": 2,
+    "EVAL_PERIOD": 12,
+    "EVAL_STEPS": 1,
+    "DROPOUT_RATE": 0.1,
+    "mt5.T5Config.emb_dim": 32,
+    "mt5.T5Config.mlp_dim": 32,
+    "train_script.train.stats_period": 1,
+}
+
+
+def command(model_dir, **changes):
+    bindings = SMALL | {"MODEL_DIR": str(model_dir)} | changes
+    return [
+        sys.executable,
+        "-m",
+        "xlt_jax.train",
+        "--gin_file=gin/pretrain.gin",
+        "--gin_file=gin/local.gin",
+        *(f"--gin.{name}={value!r}" for name, value in bindings.items()),
+    ]
+
+
+def run(model_dir, **changes):
+    return subprocess.run(
+        command(model_dir, **changes), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def start(model_dir):
+    return subprocess.Popen(
+        command(model_dir), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def wait_for_step(process, step):
+    """Reads the progress lines until one is at or behind ``step``."""
+    for line in process.stdout:
+        found = re.match(r"step ([\d,]+)/", line)
+        if found and int(found[1].replace(",", "")) >= step:
+            return
+    raise AssertionError("the run ended first")
+
+
+def losses(model_dir):
+    lines = (model_dir / "metrics.jsonl").read_text().splitlines()
+    return [(line["step"], line["loss"], line["grad_norm"]) for line in map(json.loads, lines)]
+
+
+def final_state(model_dir):
+    path = model_dir / "checkpoints" / str(STEPS) / "state"
+    tree = ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).restore(path)
+    return {str(path): np.asarray(leaf) for path, leaf in _leaves(tree)}
+
+
+def _leaves(tree, path=()):
+    if not hasattr(tree, "items"):
+        yield path, tree
+        return
+    for name, value in tree.items():
+        yield from _leaves(value, (*path, name))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nobody disturbed."""
+    model_dir = tmp_path_factory.mktemp("whole")
+    result = run(model_dir)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return model_dir
+
+
+def assert_equal_runs(left, right):
+    assert losses(left) == losses(right)
+    expected, found = final_state(left), final_state(right)
+    assert expected.keys() == found.keys()
+    for name in expected:
+        np.testing.assert_array_equal(expected[name], found[name], err_msg=name)
+    data = [(d / "training_data.json").read_text() for d in (left, right)]
+    assert data[0] == data[1]
+
+
+def test_two_runs_are_equal_bit_for_bit(whole, tmp_path):
+    assert run(tmp_path).returncode == 0
+    assert len(losses(whole)) == STEPS
+    assert_equal_runs(whole, tmp_path)
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_run_killed_at_a_random_step_resumes_to_the_same_bits(whole, tmp_path, seed):
+    generator = np.random.default_rng(seed)
+    process = start(tmp_path)
+    wait_for_step(process, int(generator.integers(5, STEPS - 6)))
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "checkpoints" / str(STEPS)).exists()
+    result = run(tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "Resuming" in result.stdout
+    assert_equal_runs(whole, tmp_path)
+
+
+def test_sigterm_saves_and_the_same_command_resumes(whole, tmp_path):
+    process = start(tmp_path)
+    wait_for_step(process, 5)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    stopped_at = int(re.search(r"at step (\d+), saved", output)[1])
+    assert (tmp_path / "checkpoints" / str(stopped_at)).exists()
+    assert run(tmp_path).returncode == 0
+    assert_equal_runs(whole, tmp_path)
+
+
+def test_finished_run_does_nothing(whole):
+    before = time.time()
+    result = run(whole)
+    assert result.returncode == 0
+    newest = max(p.stat().st_mtime for p in (whole / "checkpoints").rglob("*"))
+    assert newest < before
+
+
+def test_examples_per_task_and_files(whole):
+    data = json.loads((whole / "training_data.json").read_text())
+    assert data["steps"] == STEPS
+    assert sum(task["examples"] for task in data["tasks"].values()) > STEPS * 4
+    assert {task["labelled"] for task in data["tasks"].values()} == {False}
+    assert "train_script.train.model_dir" in (whole / "config.gin").read_text()
+    assert "total" in (whole / "parameters.txt").read_text()
+    kept = sorted(int(path.name) for path in (whole / "checkpoints").iterdir())
+    assert kept == [STEPS - 4, STEPS]
+
+
+def test_other_shape_is_refused_and_the_checkpoint_stays(whole, tmp_path):
+    before = final_state(whole)
+    for changes in (
+        {"mt5.T5Config.emb_dim": 16},
+        {"mt5.T5Config.num_encoder_layers": 1},
+    ):
+        result = run(whole, **changes)
+        assert result.returncode == 2
+        assert "does not fit" in result.stderr
+    result = run(tmp_path, INITIAL_CHECKPOINT_PATH=str(whole), **{"mt5.T5Config.mlp_dim": 16})
+    assert result.returncode == 2
+    assert "params/" in result.stderr
+    after = final_state(whole)
+    for name in before:
+        np.testing.assert_array_equal(before[name], after[name])
+
+
+def test_other_data_is_refused(whole):
+    result = run(whole, LOCAL_STEPS=STEPS + 8, BATCH_SIZE=8)
+    assert result.returncode == 2
+    assert "another mixture" in result.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_model_dir(tmp_path):
+    tmp_path.chmod(0o500)
+    result = run(tmp_path / "run")
+    assert result.returncode == 2
+    assert "not writable" in result.stderr
