@@ -29,7 +29,7 @@ def golden(request):
             file.write_text(text, encoding="utf-8")
         assert file.exists(), f"{file} is missing: run pytest --update-golden and review it."
         assert text == file.read_text(encoding="utf-8"), (
-            f"{file} differs: if the change is meant, run pytest --update-golden and review the diff."
+            f"{file} differs: if that is meant, run pytest --update-golden and review the diff."
         )
 
     return check

@@ -1,4 +1,4 @@
-"""Every gin file resolves, to the text that was reviewed; mistakes on the command line are named."""
+"""Every gin file resolves to the text that was reviewed; mistakes on the command line are named."""
 
 import os
 import pathlib

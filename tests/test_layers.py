@@ -1,4 +1,4 @@
-"""Imports point downward, and heavy packages stay where they belong (design: layered dependencies)."""
+"""Imports point downward, and heavy packages stay where they belong ."""
 
 import ast
 import pathlib

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import gin
 from xlt_jax.registry import benchmarks
+from xlt_jax.training import memory
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent  # the folder of gin/ and tasks/
 
@@ -78,6 +79,7 @@ def run_program(program: str, description: str, function: Callable) -> None:
     Set XLT_TRACEBACK=1 to see where an error came from.
     """
     with _errors_in_one_line():
+        memory.reuse_freed_memory()
         configured = gin.configurable(function)
         flags = parse(program, description, sys.argv[1:])
         read_gin(flags)

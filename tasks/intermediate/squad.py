@@ -1,4 +1,4 @@
-"""SQuAD 1.1: extractive questions on English Wikipedia (Rajpurkar et al. 2016, arXiv:1606.05250)."""
+"""SQuAD 1.1: extractive questions in English (Rajpurkar et al. 2016, arXiv:1606.05250)."""
 
 from xlt_jax.data import prompts
 from xlt_jax.metrics import span_qa

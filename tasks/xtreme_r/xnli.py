@@ -20,8 +20,7 @@ BENCHMARK = register(
     Benchmark(
         name="xnli",
         description="Does a premise entail or contradict a hypothesis, or neither?",
-        languages=("ar", "bg", "de", "el", "en", "es", "fr", "hi")
-        + ("ru", "sw", "th", "tr", "ur", "vi", "zh"),
+        languages=tuple("ar bg de el en es fr hi ru sw th tr ur vi zh".split()),
         source="tfds:xnli:1.1.0",
         select=of_language,
         splits={"validation": "validation", "test": "test"},

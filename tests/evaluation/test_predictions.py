@@ -26,7 +26,14 @@ def result(value=0.5, rows=ROWS):
 def test_round_trip(tmp_path):
     predictions.write(tmp_path, 10, {"nli.de": result(), "nli.en": result(1.0)})
     assert predictions.read_predictions(tmp_path, "nli.de", 10) == ROWS
-    expected = {"accuracy": 0.5, "well_formed": 1.0, "n": 2, "chance": 0.25, "truncated": 1}
+    expected = {
+        "main_metric": "accuracy",
+        "accuracy": 0.5,
+        "well_formed": 1.0,
+        "n": 2,
+        "chance": 0.25,
+        "truncated": 1,
+    }
     assert predictions.read_metrics(tmp_path)["nli.de"] == {10: expected}
     assert set(predictions.read_metrics(tmp_path)) == {"nli.de", "nli.en"}
 
@@ -35,7 +42,7 @@ def test_files_have_the_format_of_seqios_json_logger(tmp_path):
     predictions.write(tmp_path, 10, {"nli.de": result()})
     lines = (tmp_path / "nli.de-metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(lines[0])["step"] == 10
-    with open(tmp_path / "nli.de-10.jsonl", encoding="utf-8", newline="\n") as file:
+    with open(tmp_path / "nli.de-000010.jsonl", encoding="utf-8", newline="\n") as file:
         first = json.loads(next(file))
     assert first == {
         "input": {"id": "1", "inputs": "a question"},
@@ -72,7 +79,7 @@ def test_failure_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         predictions.write(tmp_path, 10, {"nli.de": result(rows=broken)})
     assert predictions.read_predictions(tmp_path, "nli.de", 10) == ROWS
-    assert sorted(os.listdir(tmp_path)) == ["nli.de-10.jsonl", "nli.de-metrics.jsonl"]
+    assert sorted(os.listdir(tmp_path)) == ["nli.de-000010.jsonl", "nli.de-metrics.jsonl"]
 
 
 def test_killed_process_leaves_no_half_written_file(tmp_path):

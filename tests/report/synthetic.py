@@ -76,7 +76,7 @@ def write_task(scored: Path, benchmark: str, code: str, scores: list[float]) -> 
     write_lines(
         folder / f"{benchmark}.{code}-metrics.jsonl", [line | {"step": 1, metric: 0.0}, line]
     )
-    write_lines(folder / f"{benchmark}.{code}-{STEP}.jsonl", rows)
+    write_lines(folder / f"{benchmark}.{code}-{STEP:06}.jsonl", rows)
 
 
 def write_training(folder: Path, start: str | None, tasks: dict, *, curves: bool = False) -> None:

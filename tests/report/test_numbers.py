@@ -194,7 +194,7 @@ def test_missing_arm_and_missing_benchmark_are_named(tmp_path):
 
 def test_scores_without_predictions_have_no_interval_and_say_so(tmp_path):
     root = write_experiment(tmp_path, codes=("en", "de"), score=known, benchmarks=("cldr_qa",))
-    for path in root.glob("*/inference_eval/cldr_qa.de-300.jsonl"):
+    for path in root.glob("*/inference_eval/cldr_qa.de-000300.jsonl"):
         path.unlink()
     results = Results(runs.read([root]))
     found = results.cell("none", "cldr_qa", "de")

@@ -186,7 +186,7 @@ def test_damaged_descriptions_are_reported(run, saved, name):
 
 def test_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="MODEL_DIR .* is not writable"):
+    with pytest.raises(OSError, match=r"The folder .* is not writable"):
         Checkpointer(tmp_path / "file" / "run", SaveCheckpointConfig())
 
 

@@ -76,7 +76,7 @@ def _text_of_target(prediction: str, example: dict, is_target: bool) -> str:
     return example["targets_pretokenized"].decode("utf-8") if is_target else prediction
 
 
-def _dataset(split: str, shuffle_files: bool, benchmark: Benchmark, language: str, seed=None):
+def _dataset(split: str, shuffle_files: bool, seed=None, *, benchmark: Benchmark, language: str):
     import tensorflow as tf
 
     examples = tokens.prompted(benchmark, language, split)

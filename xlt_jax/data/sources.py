@@ -109,7 +109,7 @@ def _tfds(locator: str, split: str) -> Iterator[Row]:
     except Exception as error:  # TFDS raises whatever its transport does
         raise ValueError(
             f"TFDS cannot provide {locator!r}, split {split!r} "
-            f"({type(error).__name__}: {str(error).strip().splitlines()[0][:300]}). It is read from "
+            f"({type(error).__name__}: {str(error).strip()[:300]}). It is read from "
             f"$TFDS_DATA_DIR (or ~/tensorflow_datasets) or downloaded. {LOCAL_HINT}"
         ) from error
     for row in tfds.as_numpy(dataset):

@@ -128,7 +128,7 @@ def trained(corpus: Callable[[], Iterable[str]], size: int, extra_ids: int = 100
             character_coverage=0.9995,
             # Text is NFKC already, and the default rule would lose joiners that Telugu needs.
             normalization_rule_name="identity",
-            # One token for each digit, so that numbers can be compared; the option knows ASCII only.
+            # One token for each digit, so that numbers compare; the option knows ASCII only.
             split_digits=True,
             user_defined_symbols=[*_NATIVE_DIGITS],
             pad_id=PAD_ID,

@@ -63,7 +63,7 @@ def write(folder: str | os.PathLike, step: int, results: Mapping[str, TaskResult
     folder.mkdir(parents=True, exist_ok=True)
     for task, result in results.items():
         lines = map(_prediction_line, result.predictions)
-        _write_lines(folder / f"{task}-{step}.jsonl", lines)
+        _write_lines(folder / f"{task}-{step:06}.jsonl", lines)
         _write_metrics(folder / f"{task}{_METRICS}", step, result)
 
 
@@ -79,14 +79,13 @@ def read_predictions(folder: str | os.PathLike, task: str, step: int) -> list[Pr
     Raises:
         ValueError: There are none; the message names the steps that there are.
     """
-    path = epath.Path(folder) / f"{task}-{step}.jsonl"
+    path = epath.Path(folder) / f"{task}-{step:06}.jsonl"
     if not path.exists():
-        names = (other.name for other in path.parent.glob(f"{task}-*.jsonl"))
-        steps = [n.removeprefix(f"{task}-").removesuffix(".jsonl") for n in names]
-        known = sorted((s for s in steps if s.isdigit()), key=int)
+        stems = [other.stem.rpartition("-")[2] for other in path.parent.glob(f"{task}-*.jsonl")]
+        known = sorted(int(stem) for stem in stems if stem.isdecimal())
         raise ValueError(
             f"No predictions of {task!r} at step {step} in {folder}; steps there: "
-            f"{' '.join(known) or 'none'}."
+            f"{' '.join(map(str, known)) or 'none'}."
         )
     return [
         Prediction(
@@ -130,7 +129,12 @@ def _prediction_line(row: Prediction) -> dict:
 
 
 def _write_metrics(path: epath.Path, step: int, result: TaskResult) -> None:
-    facts = {"n": result.n, "chance": result.chance, "truncated": result.truncated}
+    facts = {
+        "main_metric": result.main_metric,
+        "n": result.n,
+        "chance": result.chance,
+        "truncated": result.truncated,
+    }
     steps = _read_steps(path) if path.exists() else {}
     steps[step] = {**result.metrics, **facts}
     _write_lines(path, ({"step": number, **steps[number]} for number in sorted(steps)))

@@ -7,11 +7,14 @@ the device never waits while the host turns finished ones into text.
 """
 
 import collections
+import concurrent.futures
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from xlt_jax.arrays import Params
@@ -48,7 +51,6 @@ class _Pool:
         inputs: Token ids of each row.
         choices: Of ranking: each row's choices as token ids.
         owners: (task, number of the row in its table).
-        batches: How the rows are cut.
     """
 
     request: Request
@@ -56,7 +58,6 @@ class _Pool:
     inputs: list[np.ndarray] = field(default_factory=list)
     choices: list[list[np.ndarray]] = field(default_factory=list)
     owners: list[tuple[str, int]] = field(default_factory=list)
-    batches: list[batching.BatchPlan] = field(default_factory=list)
 
     def arrays(self, batch: batching.BatchPlan) -> Arrays:
         """The arrays of one batch; surplus rows are padding."""
@@ -135,22 +136,23 @@ class Evaluator:
 
         self._embedded: dict[str, tuple[list[int], list[int]]] = {}  # task -> queries, candidates
         self._pools = self._make_pools()
-        for pool in self._pools:
-            positions = int(np.prod(pool.answer_shape)) if pool.request is Request.RANK else 1
-            pool.batches = batching.plan(
+        self._batches = [
+            (pool, batch)
+            for pool in self._pools
+            for batch in batching.plan(
                 [len(ids) for ids in pool.inputs],
                 tokens_per_batch=tokens_per_batch,
-                max_rows=logits_per_batch // (vocab_size * positions),
+                max_rows=logits_per_batch // vocab_size,
                 row_multiple=row_multiple,
             )
+        ]
 
     @property
     def num_shapes(self) -> int:
         """How many functions a first ``run`` compiles."""
         shapes = {
             (pool.request, pool.answer_shape, batch.size, batch.length)
-            for pool in self._pools
-            for batch in pool.batches
+            for pool, batch in self._batches
         }
         return len(shapes)
 
@@ -184,19 +186,37 @@ class Evaluator:
 
     def _outputs(self, params: Params) -> Iterator[tuple[_Pool, int, np.ndarray]]:
         """(pool, row, output of the row), batch by batch."""
+        params = jax.tree.map(jnp.asarray, params)
         total = sum(len(pool.inputs) for pool in self._pools)
         done = 0
-        todo = ((pool, batch) for pool in self._pools for batch in pool.batches)
-        dispatched = ((p, batch.rows, self._dispatch(params, p, batch)) for p, batch in todo)
-        waiting = collections.deque(itertools.islice(dispatched, IN_FLIGHT))
-        while waiting:
-            pool, rows, outputs = waiting.popleft()
-            outputs = np.asarray(outputs)  # waits for the device
-            waiting.extend(itertools.islice(dispatched, 1))
-            yield from ((pool, row, output) for row, output in zip(rows, outputs))
-            done += len(rows)
-            if self._on_progress:
-                self._on_progress(done, total)
+        with concurrent.futures.ThreadPoolExecutor(IN_FLIGHT) as executor:
+            start = self._start_on(executor) if _on_one_cpu(params) else self._start
+            started = ((p, batch.rows, start(params, p, batch)) for p, batch in self._batches)
+            waiting = collections.deque(itertools.islice(started, IN_FLIGHT))
+            while waiting:
+                pool, rows, wait = waiting.popleft()
+                outputs = wait()
+                waiting.extend(itertools.islice(started, 1))
+                yield from ((pool, row, output) for row, output in zip(rows, outputs))
+                done += len(rows)
+                if self._on_progress:
+                    self._on_progress(done, total)
+
+    def _start(self, params: Params, pool: _Pool, batch: batching.BatchPlan) -> Callable:
+        """Enqueues a batch on the devices; the function returned waits for its outputs."""
+        return functools.partial(np.asarray, self._dispatch(params, pool, batch))
+
+    def _start_on(self, executor: concurrent.futures.Executor) -> Callable:
+        """As ``_start``, for one CPU.
+
+        There XLA runs what one thread enqueues one by one, small operations on one core: threads
+        use all cores. Several devices need their programs enqueued in one order.
+        """
+
+        def start(params: Params, pool: _Pool, batch: batching.BatchPlan) -> Callable:
+            return executor.submit(lambda: self._start(params, pool, batch)()).result
+
+        return start
 
     def _dispatch(self, params: Params, pool: _Pool, batch: batching.BatchPlan) -> jax.Array:
         """Enqueues one batch; the result, one entry for each row, is computed in the background."""
@@ -285,6 +305,11 @@ class Evaluator:
             truncated=int(too_long.sum()),
             predictions=predictions,
         )
+
+
+def _on_one_cpu(params: Params) -> bool:
+    devices = set().union(*(leaf.devices() for leaf in jax.tree.leaves(params)))
+    return len(devices) == 1 and devices.pop().platform == "cpu"
 
 
 def _nearest(queries_QD: np.ndarray, candidates_ND: np.ndarray) -> np.ndarray:

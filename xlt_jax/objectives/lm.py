@@ -1,4 +1,4 @@
-"""Teacher-forced cross entropy over the decoder's tokens: the objective of every text-to-text recipe."""
+"""Teacher-forced cross entropy: the objective of every text-to-text recipe."""
 
 import functools
 import math
@@ -29,8 +29,8 @@ def objective(
         z_loss: Weight of log(Z) squared, which keeps the softmax normaliser Z near 1.
 
     Returns:
-        The loss in nats. Log ``nll`` is the cross entropy without smoothing and z-loss; ``accuracy``
-        counts tokens whose logit no other token exceeds.
+        The loss in nats. Log ``nll`` is the cross entropy without smoothing and z-loss;
+        ``accuracy`` counts tokens whose logit no other token exceeds.
 
     Raises:
         ValueError: ``label_smoothing`` outside [0, 1) or ``z_loss`` negative.

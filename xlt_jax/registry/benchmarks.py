@@ -43,7 +43,7 @@ class Benchmark:
         example_score: ``(target, prediction) -> float``: the share of one row in ``main_metric``,
             so that the mean over rows is the metric; reports bootstrap over it.
         main_metric: The metric that tables show.
-        chance: ``prompted rows -> value of main_metric`` without reading the input, best such guess.
+        chance: ``prompted rows -> main_metric`` of the best guess without reading the input.
         labelled: Whether its training rows carry human or gold labels (text and parallel pairs
             do not); the zero-shot audit counts labelled training only.
         kind: "pair", "choice", "tagging", "qa", "retrieval", "text", "parallel", "other".

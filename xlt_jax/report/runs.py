@@ -261,7 +261,7 @@ def _read_scores(folder: Path) -> dict[tuple[str, str], tuple[dict, dict[str, fl
         if not lines or not benchmark:
             continue
         last = max(lines, key=lambda line: line["step"])
-        rows = folder / f"{task}-{last['step']}.jsonl"
+        rows = folder / f"{task}-{last['step']:06}.jsonl"
         scores[benchmark, language] = last, _row_scores(rows) if rows.exists() else {}
     return scores
 

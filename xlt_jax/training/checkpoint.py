@@ -6,15 +6,14 @@ A folder with a step's number is complete: Orbax writes elsewhere and renames la
 import errno
 import math
 import os
-import pathlib
 import shutil
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+from etils import epath
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from xlt_jax.arrays import Params
@@ -38,7 +37,7 @@ class Checkpointer:
     """
 
     def __init__(self, model_dir: str | os.PathLike, config: SaveCheckpointConfig):
-        self._directory = writable_folder(pathlib.Path(model_dir).absolute() / FOLDER)
+        self._directory = writable_folder(_absolute(model_dir) / FOLDER)
         self._config = config
         self._manager = ocp.CheckpointManager(
             self._directory,
@@ -68,10 +67,10 @@ class Checkpointer:
             step: Number of finished steps.
             state: Copied before the function returns.
             data_state: Position in the training data, JSON values; only kept if ``save_dataset``.
-            metrics: Needed to keep the best: has ``keep_best_metric``, or this step does not compete.
+            metrics: To keep the best: has ``keep_best_metric``, or this step does not compete.
 
         Raises:
-            OSError: The disk is full (``errno.ENOSPC``), or this or the save before failed otherwise.
+            OSError: The disk is full (``errno.ENOSPC``), or this or the last save failed.
         """
         self.wait()
         if step in self._manager.all_steps():
@@ -169,22 +168,31 @@ class Checkpointer:
         )
 
 
-def find(path: str | os.PathLike, mode: str = "specific") -> pathlib.Path:
+def find(path: str | os.PathLike, mode: str = "specific") -> epath.Path:
     """The folder of one complete checkpoint.
 
     Args:
-        path: MODEL_DIR/checkpoints/STEP, or (meaning its latest) MODEL_DIR or MODEL_DIR/checkpoints.
+        path: MODEL_DIR/checkpoints/STEP; or, meaning its latest, MODEL_DIR or
+            MODEL_DIR/checkpoints.
         mode: "specific" takes each of them, "latest" only the last two.
 
     Raises:
         ValueError: Nothing there, or no checkpoint.
     """
-    path = pathlib.Path(path).absolute()
-    if not path.exists():
+    path = _absolute(path)
+    try:
+        exists = path.exists()
+    except Exception as error:  # every file system raises its own
+        raise ValueError(
+            f"The checkpoint {path} cannot be read ({type(error).__name__}: "
+            f"{str(error).strip()[:300]}). Without network add --gin_file=gin/local.gin, which uses "
+            "embedded data and a tiny model."
+        ) from error
+    if not exists:
         near = next((parent for parent in path.parents if parent.exists()), path)
         raise ValueError(
-            f"The checkpoint {path} does not exist ({near} does). Give a run's MODEL_DIR, or one of "
-            f"its MODEL_DIR/{FOLDER}/STEP."
+            f"The checkpoint {path} does not exist ({near} does). Give a run's MODEL_DIR, or one "
+            f"of its MODEL_DIR/{FOLDER}/STEP."
         )
     if (path / STATE).is_dir():
         if mode == "latest":
@@ -200,7 +208,7 @@ def find(path: str | os.PathLike, mode: str = "specific") -> pathlib.Path:
         ", ".join(sorted(child.name for child in path.iterdir())[:8]) if path.is_dir() else "a file"
     )
     raise ValueError(
-        f"{path} is not a checkpoint: no {STATE}/ in it and no complete {FOLDER}/STEP/{STATE} below it "
+        f"{path} is not a checkpoint: no {STATE}/ in it and no {FOLDER}/STEP/{STATE} below it "
         f"(it holds: {content or 'nothing'}). Give a run's MODEL_DIR or one of its checkpoints; "
         "convert foreign weights first."
     )
@@ -208,7 +216,7 @@ def find(path: str | os.PathLike, mode: str = "specific") -> pathlib.Path:
 
 def step_of(path: str | os.PathLike) -> int:
     """Number of steps of a checkpoint that ``find`` returned."""
-    return int(pathlib.Path(path).name)
+    return int(epath.Path(path).name)
 
 
 def restore_params(
@@ -226,12 +234,12 @@ def restore_params(
         params: Shapes, types and shardings; with ``fallback_to_scratch`` arrays.
         mode: See ``find``.
         strict: Whether parameters that only the checkpoint has are an error, or are left out.
-        fallback_to_scratch: Whether parameters that the checkpoint lacks keep the values in ``params``,
-            or are an error.
+        fallback_to_scratch: Whether parameters that the checkpoint lacks keep the values in
+            ``params``, or are an error.
 
     Raises:
-        ValueError: No checkpoint, a parameter of another shape, one missing or unexpected, or damaged
-            files.
+        ValueError: No checkpoint, a parameter of another shape, one missing or unexpected, or
+            damaged files.
     """
     path = find(path, mode)
     saved = {name: leaf for name, leaf in _saved_leaves(path).items() if name.startswith("params/")}
@@ -266,7 +274,13 @@ def _metric_of(config: SaveCheckpointConfig):
     return metric
 
 
-def writable_folder(folder: pathlib.Path) -> pathlib.Path:
+def _absolute(path: str | os.PathLike) -> epath.Path:
+    """A path that Orbax takes: absolute, or on an object store."""
+    path = epath.Path(path)
+    return path if "://" in str(path) else path.absolute()
+
+
+def writable_folder(folder: epath.Path) -> epath.Path:
     """The folder, made if missing.
 
     Raises:
@@ -274,8 +288,9 @@ def writable_folder(folder: pathlib.Path) -> pathlib.Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        probe = folder / f".writable-{os.getpid()}"
+        probe.write_text("")
+        probe.unlink()
     except OSError as error:
         raise OSError(
             error.errno,
@@ -285,8 +300,10 @@ def writable_folder(folder: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-def _check_space(folder: pathlib.Path, state: TrainState) -> None:
+def _check_space(folder: epath.Path, state: TrainState) -> None:
     """Fails before the first byte rather than in the middle."""
+    if "://" in str(folder):
+        return
     needed = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -306,7 +323,7 @@ def _disk_full(what: str, kept: str) -> OSError:
     )
 
 
-def _steps(folder: pathlib.Path) -> list[int]:
+def _steps(folder: epath.Path) -> list[int]:
     if not folder.is_dir():
         return []
     found = (child for child in folder.iterdir() if child.name.isdecimal())
@@ -314,7 +331,7 @@ def _steps(folder: pathlib.Path) -> list[int]:
 
 
 def _named_leaves(tree: Any) -> dict[str, Any]:
-    """ "params/encoder/..." -> leaf, the same for a state and for what Orbax reads without a state."""
+    """``params/encoder/...`` -> leaf, the same for a state and for what Orbax reads without one."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
@@ -332,7 +349,7 @@ def _nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def _saved_leaves(path: pathlib.Path) -> dict[str, Any]:
+def _saved_leaves(path: epath.Path) -> dict[str, Any]:
     try:
         metadata = ocp.PyTreeCheckpointHandler().metadata(path / STATE)
         tree = metadata.tree if hasattr(metadata, "tree") else metadata
@@ -345,7 +362,7 @@ def _saved_leaves(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _check_leaves(
-    path: pathlib.Path,
+    path: epath.Path,
     saved: Mapping[str, Any],
     wanted: Any,
     *,
@@ -369,8 +386,8 @@ def _check_leaves(
             f"The checkpoint {path} does not fit:\n  "
             + "\n  ".join(problems[:5])
             + more
-            + "\nUse the model's gin file and vocabulary that the checkpoint was made with, or another "
-            "MODEL_DIR."
+            + "\nUse the model's gin file and vocabulary that the checkpoint was made with, or "
+            "another MODEL_DIR."
         )
 
 
@@ -378,7 +395,7 @@ def _shape(leaf: Any) -> str:
     return "x".join(map(str, leaf.shape)) or "a scalar"
 
 
-def _read(path: pathlib.Path, wanted: Any, *, partial: bool) -> Any:
+def _read(path: epath.Path, wanted: Any, *, partial: bool) -> Any:
     shapes = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), wanted
     )
@@ -393,7 +410,7 @@ def _read(path: pathlib.Path, wanted: Any, *, partial: bool) -> Any:
         raise _damaged(path, error) from error
 
 
-def _damaged(path: pathlib.Path, error: Exception) -> ValueError:
+def _damaged(path: epath.Path, error: Exception) -> ValueError:
     others = [step for step in _steps(path.parent) if str(step) != path.name]
     advice = (
         f"move {path} away to go on from step {others[-1]}" if others else "there is no other step"

@@ -58,8 +58,8 @@ class SaveCheckpointConfig:
         period: Steps between checkpoints; None saves only at the end.
         keep: Number of most recent checkpoints to keep; None keeps all.
         save_dataset: Also save the position in the training data, which an exact resume needs.
-        keep_best_metric: Name of an evaluation metric; the checkpoints with its best values are kept
-            beside the most recent ones.
+        keep_best_metric: Name of an evaluation metric; the checkpoints with its best values are
+            kept beside the most recent ones.
         keep_best_mode: "max" or "min": which values are best.
         keep_best: Number of best checkpoints to keep when ``keep_best_metric`` is set.
     """

@@ -105,7 +105,7 @@ def create_learning_rate_scheduler(
 
 
 class AdafactorState(NamedTuple):
-    """Second moments: ``row`` and ``column`` means of large matrices, or ``full``; unused ones (1,)."""
+    """Second moments: ``row`` and ``column`` means of large matrices, or ``full``; else (1,)."""
 
     count: Array
     row: Any
@@ -132,7 +132,7 @@ def adafactor(
         step_offset: Subtracted from t.
         multiply_by_parameter_scale: Updates are relative to the parameter's root mean square.
         clipping_threshold: Largest root mean square of an update before scaling; None for no limit.
-        min_dim_size_to_factor: A matrix is factored if its two largest axes have at least this size.
+        min_dim_size_to_factor: Matrices whose two largest axes have at least this size are factored.
         epsilon1: Added to squared gradients.
         epsilon2: Smallest parameter scale.
 
@@ -208,7 +208,7 @@ def _rms(x: Array) -> Array:
 
 
 def _unzip(function: Callable, tree: Any, *rest: Any) -> tuple:
-    """Trees of the first, second, ... element of ``function``'s tuples over the leaves of ``tree``."""
+    """Trees of the first, second, ... elements of ``function``'s tuples over ``tree``'s leaves."""
     leaves, structure = jax.tree.flatten(tree)
     columns = zip(*map(function, leaves, *(structure.flatten_up_to(other) for other in rest)))
     return tuple(structure.unflatten(column) for column in columns)

@@ -37,13 +37,13 @@ class Partitioner:
 
     Args:
         num_partitions: Size of the "model" axis; the rest of the devices is the "data" axis.
-        logical_axis_rules: (logical axis, "data" | "model" | None), the first that applies wins; None
-            means ``STANDARD_RULES``.
+        logical_axis_rules: (logical axis, "data" | "model" | None), the first that applies wins;
+            None means ``STANDARD_RULES``.
         devices: Default: all devices of all hosts.
 
     Raises:
-        ValueError: ``num_partitions`` does not divide the number of devices, or a rule names another
-            mesh axis.
+        ValueError: ``num_partitions`` does not divide the number of devices, or a rule names
+            another mesh axis.
     """
 
     def __init__(
@@ -130,8 +130,9 @@ class Partitioner:
     def optimizer_shardings(self, opt_state: Any, params: Any, param_shardings: Any) -> Any:
         """Shardings with the structure of ``opt_state``: every leaf follows its parameter.
 
-        A leaf belongs to the parameter whose path ends its own. One of the parameter's shape is split
-        alike; a factored moment, which lacks one axis, follows the axes it keeps; others are copied.
+        A leaf belongs to the parameter whose path ends its own. One of the parameter's shape is
+        split alike; a factored moment, which lacks one axis, follows the axes it keeps; others
+        are copied.
         """
         flat_params = jax.tree_util.tree_leaves_with_path(params)
         specs = [sharding.spec for sharding in jax.tree.leaves(param_shardings)]
@@ -152,8 +153,8 @@ class Partitioner:
         unit = np.lcm(data, jax.process_count()) * num_microbatches
         if num_microbatches < 1 or batch_size < 1 or batch_size % unit:
             raise ValueError(
-                f"A batch of {batch_size} rows cannot be split into {num_microbatches} microbatches "
-                f"over {data} devices (mesh axis 'data') and {jax.process_count()} hosts: "
+                f"A batch of {batch_size} rows cannot be split into {num_microbatches} "
+                f"microbatches over {data} devices (mesh axis 'data') and {jax.process_count()} hosts: "
                 f"make it a multiple of {unit}, or raise num_partitions (now "
                 f"{self.mesh.shape['model']}) to shorten the data axis."
             )

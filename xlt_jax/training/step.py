@@ -1,4 +1,4 @@
-"""One training or evaluation step: batch -> (sum, weight) -> gradients -> state, compiled here only."""
+"""One training or evaluation step: batch -> (sum, weight) -> gradients -> state; jit is here."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -65,7 +65,7 @@ def make_train_step(
     clip_norm: float | None = None,
     learning_rate_fn: Schedule | None = None,
 ) -> Callable[[TrainState, Batch, Array], tuple[TrainState, Metrics]]:
-    """A jitted ``train_step(state, batch, base_rng) -> (state, metrics)``; the given state is donated.
+    """A jitted ``train_step(state, batch, base_rng) -> (state, metrics)``; it donates the state.
 
     Args:
         forward: See ``make_forward``.
@@ -82,10 +82,10 @@ def make_train_step(
 
     Returns:
         A function with ``lower`` for ahead-of-time compilation. Randomness is that of
-        ``fold_in(base_rng, state.step)``. Metrics are scalars: ``loss`` after the normalizer, ``nll``
-        and other logs of the objective as (sum, weight), ``tokens`` that are not padding,
-        ``grad_norm`` before clipping, ``learning_rate``, and ``finite``, which is False when loss or
-        gradient overflowed and the new state is worthless.
+        ``fold_in(base_rng, state.step)``. Metrics are scalars: ``loss`` after the normalizer,
+        ``nll`` and other logs of the objective as (sum, weight), ``tokens`` that are not padding,
+        ``grad_norm`` before clipping, ``learning_rate``, and ``finite``, which is False when
+        loss or gradient overflowed and the new state is worthless.
 
     Raises:
         ValueError: An unknown normalizer, or a value that is not positive.
