@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
         quick=flags.quick,
         shapes=flags.shapes,
         t5x_path=tuple(filter(None, os.environ.get("T5X_PATH", "").split(os.pathsep))),
-        transformers_python=flags.transformers_python,
+        transformers_python=os.path.abspath(flags.transformers_python),
         logs=out.resolve().parent / "logs",
     )
     report, begin = Report(), time.monotonic()

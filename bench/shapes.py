@@ -1,4 +1,4 @@
-"""What is measured: network shapes, training batches, evaluation sets; for every worker, NumPy only.
+"""What is measured: network shapes, training batches, evaluation sets; NumPy only.
 
 All data is random ids. The first input id of an evaluation example carries the length of its answer
 (``FIRST_LENGTH_ID`` plus tokens before end-of-sequence) and every system is made to end there, so

@@ -23,7 +23,7 @@ from xlt_jax.models import mt5
 from xlt_jax.objectives import lm
 from xlt_jax.registry import benchmarks, languages
 from xlt_jax.registry.benchmarks import Benchmark, Request
-from xlt_jax.training import optim, partition, state, step
+from xlt_jax.training import memory, optim, partition, state, step
 from xlt_jax.training.config import DatasetConfig
 
 _training = {}
@@ -266,6 +266,7 @@ def _ragged(rows) -> Ragged:
 
 
 if __name__ == "__main__":
+    memory.reuse_freed_memory()  # as the programs do
     serve(
         {"jax": jax.__version__, "devices": [str(device) for device in jax.devices()]},
         {

@@ -46,7 +46,7 @@ BENCHMARK = benchmarks.register(
         name="cldr_choice",
         description="Which of two localised phrases says what the statement says?",
         languages=facts.LANGUAGES,
-        source=facts.rows("cldr_choice", plan, render),
+        source=facts.rows("cldr_choice", plan, render, english_train=facts.ENGLISH_TRAIN_ROWS),
         prompt=prompt,
         request=benchmarks.Request.RANK,
         kind="choice",

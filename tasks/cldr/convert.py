@@ -39,7 +39,7 @@ BENCHMARK = benchmarks.register(
         name="cldr_convert",
         description="Rewrites a localised date, measure or list in another form.",
         languages=facts.LANGUAGES,
-        source=facts.rows("cldr_convert", plan, render),
+        source=facts.rows("cldr_convert", plan, render, english_train=facts.ENGLISH_TRAIN_ROWS),
         prompt=prompt,
         request=benchmarks.Request.GENERATE,
         kind="other",

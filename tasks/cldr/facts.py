@@ -19,6 +19,8 @@ from xlt_jax.registry import languages as language_registry
 # CLDR has no Haitian Creole: Babel's locale `ht` would answer in French.
 LANGUAGES = tuple(code for code in sorted(language_registry.LANGUAGES) if code != "ht")
 SPLITS = ("train", "validation", "test")
+# English has most of the labelled data, here as elsewhere.
+ENGLISH_TRAIN_ROWS = 16_000
 ROWS = {"train": 2000, "validation": 50, "test": 200}
 CITATION = "Unicode CLDR through Babel; Unicode License v3."
 NAME_KINDS = ("place", "language", "city")
@@ -220,6 +222,7 @@ def rows(
     plan: Callable[[Draw, int], tuple],
     render: Callable[..., dict],
     train: int = ROWS["train"],
+    english_train: int | None = None,
 ) -> Callable[[str, str], Iterator[dict]]:
     """A Benchmark's ``source``: plans once per split, renders per language.
 
@@ -228,16 +231,20 @@ def rows(
         plan: ``(draw, index) -> (facts, *rest)``: the language-free row and all facts it is about.
         render: ``(language, facts, *rest) -> row`` without ``id`` and ``fact``.
         train: Rows of the train split.
+        english_train: Rows of the English train split if it is larger: its first rows are those of
+            the other languages.
     """
 
     @functools.cache
-    def plans(split: str) -> tuple:
+    def plans(split: str, count: int) -> tuple:
         draw = Draw(benchmark, split)
-        count = train if split == "train" else ROWS[split]
         return tuple(plan(draw, index) for index in range(count))
 
     def source(language: str, split: str) -> Iterator[dict]:
-        for index, (about, *rest) in enumerate(plans(split)):
+        count = train if split == "train" else ROWS[split]
+        if (language, split) == ("en", "train"):
+            count = english_train or train
+        for index, (about, *rest) in enumerate(plans(split, count)):
             row = render(language, about, *rest)
             yield {"id": f"{split}-{index}", "fact": ids_of(*about), **row}
 

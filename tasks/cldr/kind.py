@@ -29,7 +29,7 @@ BENCHMARK = benchmarks.register(
         name="cldr_kind",
         description="What kind of thing a localised name, date, amount or measure is.",
         languages=facts.LANGUAGES,
-        source=facts.rows("cldr_kind", plan, render),
+        source=facts.rows("cldr_kind", plan, render, english_train=facts.ENGLISH_TRAIN_ROWS),
         prompt=prompt,
         request=benchmarks.Request.RANK,
         kind="other",

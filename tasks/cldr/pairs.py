@@ -56,7 +56,7 @@ BENCHMARK = benchmarks.register(
         name="cldr_pairs",
         description="Do two localised statements agree, contradict each other, or neither?",
         languages=facts.LANGUAGES,
-        source=facts.rows("cldr_pairs", plan, render),
+        source=facts.rows("cldr_pairs", plan, render, english_train=facts.ENGLISH_TRAIN_ROWS),
         prompt=prompt,
         request=benchmarks.Request.RANK,
         kind="pair",

@@ -1,47 +1,51 @@
-"""cldr_qa: which span of a localised context belongs to a key? Extractive, as XQuAD."""
+"""cldr_qa: which span of a localised context says what the question says? Extractive, as XQuAD."""
 
 from tasks.cldr import chance, facts, forms
 from xlt_jax.metrics import span_qa
 from xlt_jax.registry import benchmarks
 
-_VALUES = {"date": ("medium", "short"), "measure": ("long", "short"), "percent": ("plain",)}
+_KINDS = ("date", "money", "measure")
 
 
 def plan(draw: facts.Draw, index: int) -> tuple:
-    """(all facts, keys, (value, style) of each, place of the answer, whether its key is asked for).
+    """(all facts, keys, (value, style) of each, place of the answer, the question's style).
 
-    Three names with a date, a measure and a percentage in random order; every fourth question gives
-    the value and asks for the name.
+    Three names with a date, an amount and a measure in random order; the question writes one of
+    the values in another style than the context.
     """
     keys = draw.names(3)
-    values = [
-        (draw.fact(kind), draw.choice(_VALUES[kind])) for kind in draw.sample(list(_VALUES), 3)
-    ]
+    kinds = draw.sample(_KINDS, 3)
+    place = draw.randrange(3)
+    asked, answered = draw.styles(kinds[place])
+    styles = [draw.choice(facts.STYLES[kind]) for kind in kinds]
+    styles[place] = answered
+    values = tuple((draw.fact(kind), style) for kind, style in zip(kinds, styles))
     every = (*keys, *(value for value, _ in values))
-    return every, tuple(keys), tuple(values), draw.randrange(3), index % 4 == 3
+    return every, tuple(keys), values, place, asked
 
 
-def render(language: str, about: tuple, keys: tuple, values: tuple, place: int, asks_key) -> dict:
+def render(language: str, about: tuple, keys: tuple, values: tuple, place: int, asked: str) -> dict:
     """One row."""
-    named = [facts.say(language, key) for key in keys]
     valued = [facts.say(language, value, style) for value, style in values]
-    context = facts.joined(language, [forms.bracketed(*pair) for pair in zip(named, valued)])
-    key, value = forms.text(named[place]), forms.text(valued[place])
-    question, answer = (value, key) if asks_key else (key, value)
-    return {"context": context, "question": question, "answer": answer}
+    pairs = [forms.bracketed(facts.say(language, key), said) for key, said in zip(keys, valued)]
+    return {
+        "context": facts.joined(language, pairs),
+        "question": facts.written(language, values[place][0], asked),
+        "answer": forms.text(valued[place]),
+    }
 
 
 def prompt(row: benchmarks.Row) -> dict:
-    """``qa: Peru | Fiji (5 hr), Peru (7%), and Oman (3/7/14)`` -> ``7%``; the answer is a span."""
+    """``qa: 3/7/14 | Fiji (5 hr) and Peru (March 7, 2014)`` -> ``March 7, 2014``, a span."""
     return {"inputs": f"qa: {row['question']} | {row['context']}", "targets": row["answer"]}
 
 
 BENCHMARK = benchmarks.register(
     benchmarks.Benchmark(
         name="cldr_qa",
-        description="Which span of the localised context stands with the key in question?",
+        description="Which span of the localised context says the same as the question?",
         languages=facts.LANGUAGES,
-        source=facts.rows("cldr_qa", plan, render),
+        source=facts.rows("cldr_qa", plan, render, english_train=facts.ENGLISH_TRAIN_ROWS),
         prompt=prompt,
         request=benchmarks.Request.GENERATE,
         kind="qa",

@@ -48,7 +48,7 @@ BENCHMARK = benchmarks.register(
         name="cldr_same",
         description="Do two localised phrases say the same?",
         languages=facts.LANGUAGES,
-        source=facts.rows("cldr_same", plan, render),
+        source=facts.rows("cldr_same", plan, render, english_train=facts.ENGLISH_TRAIN_ROWS),
         prompt=prompt,
         request=benchmarks.Request.RANK,
         kind="pair",

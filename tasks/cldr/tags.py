@@ -82,7 +82,7 @@ BENCHMARK = benchmarks.register(
         name="cldr_tags",
         description="Tags the tokens of a localised sentence: place, language, date, money ...",
         languages=facts.LANGUAGES,
-        source=facts.rows("cldr_tags", plan, render),
+        source=facts.rows("cldr_tags", plan, render, english_train=facts.ENGLISH_TRAIN_ROWS),
         prompt=prompt,
         request=benchmarks.Request.GENERATE,
         kind="tagging",

@@ -185,8 +185,8 @@ def find(path: str | os.PathLike, mode: str = "specific") -> epath.Path:
     except Exception as error:  # every file system raises its own
         raise ValueError(
             f"The checkpoint {path} cannot be read ({type(error).__name__}: "
-            f"{str(error).strip()[:300]}). Without network add --gin_file=gin/local.gin, which uses "
-            "embedded data and a tiny model."
+            f"{str(error).strip()[:300]}). Without network add --gin_file=gin/local.gin, which "
+            "uses embedded data and a tiny model."
         ) from error
     if not exists:
         near = next((parent for parent in path.parents if parent.exists()), path)

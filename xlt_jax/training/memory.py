@@ -12,7 +12,7 @@ def reuse_freed_memory() -> bool:
 
     glibc gives each freed large block back to the system, so that every step of a large model gets
     its gigabytes anew, one page fault for 4 KiB: doubling a 250112 x 512 table took 145 ms
-    instead of 30. The process then keeps its peak memory until it ends. Other C libraries: no change.
+    instead of 30. The process then keeps its peak memory. Other C libraries: no change.
     """
     if sys.platform != "linux":
         return False

@@ -132,7 +132,7 @@ def adafactor(
         step_offset: Subtracted from t.
         multiply_by_parameter_scale: Updates are relative to the parameter's root mean square.
         clipping_threshold: Largest root mean square of an update before scaling; None for no limit.
-        min_dim_size_to_factor: Matrices whose two largest axes have at least this size are factored.
+        min_dim_size_to_factor: A matrix with two axes of at least this size is factored.
         epsilon1: Added to squared gradients.
         epsilon2: Smallest parameter scale.
 

@@ -154,7 +154,8 @@ class Partitioner:
         if num_microbatches < 1 or batch_size < 1 or batch_size % unit:
             raise ValueError(
                 f"A batch of {batch_size} rows cannot be split into {num_microbatches} "
-                f"microbatches over {data} devices (mesh axis 'data') and {jax.process_count()} hosts: "
+                f"microbatches over {data} devices (mesh axis 'data') and {jax.process_count()} "
+                f"hosts: "
                 f"make it a multiple of {unit}, or raise num_partitions (now "
                 f"{self.mesh.shape['model']}) to shorten the data axis."
             )
