@@ -15,7 +15,7 @@ $(VENV)/installed: requirements.lock setup.py
 	@touch $@
 
 demo: $(VENV)/installed
-	$(BIN)/python -m xlt_jax.recipes run demo
+	$(BIN)/python -m xlt_jax.recipes run demo --parallel 2
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest

@@ -55,7 +55,7 @@ register(
     "cldr_english_target",
     *(
         Part(tasks([module.BENCHMARK.name], ["en"]), share=share)
-        for module, share in ((pairs, 0.35), (choice, 0.15), (tags, 0.2), (qa, 0.3))
+        for module, share in ((pairs, 0.45), (choice, 0.1), (tags, 0.15), (qa, 0.3))
     ),
 )
 register("cldr_target", Part(tasks((*_CLDR_TARGET, retrieval.BENCHMARK.name))))

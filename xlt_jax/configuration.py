@@ -112,6 +112,27 @@ def enable_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
+def duration(seconds: float) -> str:
+    """``1:02:03`` or ``2:03``."""
+    minutes, second = divmod(int(seconds), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+
+
+def show_progress(line: str) -> None:
+    """Replaces the terminal's last line; elsewhere, such as in a log, adds one."""
+    if sys.stdout.isatty():
+        print(f"\r{line:<110}", end="", flush=True)
+    else:
+        print(line, flush=True)
+
+
+def end_progress() -> None:
+    """Goes on to a new line after ``show_progress`` on a terminal."""
+    if sys.stdout.isatty():
+        print()
+
+
 def _check_file(file: str, search_paths: Sequence[str]) -> None:
     folders = [pathlib.Path(path) for path in search_paths] + [ROOT]
     if any((folder / file).is_file() for folder in folders):
@@ -142,6 +163,7 @@ def _check_macros(bindings: Sequence[str]) -> None:
 
 
 def _first_lines(error: BaseException) -> str:
-    """The message without gin's trail of ``In bindings string`` lines."""
+    """The message without gin's trail of who called whom."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("In call to configurable")]
     return "\n  ".join(lines[:6]) or type(error).__name__

@@ -30,7 +30,9 @@ def evaluate(
     """
     folder = epath.Path(output_dir)
     checkpoint.writable_folder(folder)
-    evaluator = zero_shot.of_mixture(model.module, model.vocabulary, dataset_cfg, partitioner)
+    evaluator = zero_shot.of_mixture(
+        model.module, model.vocabulary, dataset_cfg, partitioner, on_progress=Progress()
+    )
     described = state.describe(model.module, optax.identity(), partitioner)
     path = checkpoint.find(restore_checkpoint_cfg.path, restore_checkpoint_cfg.mode)
     step = checkpoint.step_of(path)
@@ -57,6 +59,26 @@ def evaluate(
     print(
         f"{len(results)} tasks, {rows:,} rows in {seconds:.1f} s: {rows / seconds:,.0f} a second."
     )
+
+
+class Progress:
+    """A line with the rate and the time left, every few seconds."""
+
+    def __init__(self, period_s: float = 5.0):
+        self._start = self._shown = time.monotonic()
+        self._period_s = period_s
+
+    def __call__(self, done: int, total: int) -> None:
+        """Takes the number of rows done, and of all."""
+        now = time.monotonic()
+        if now - self._shown < self._period_s and done < total:
+            return
+        self._shown = now
+        rate = done / (now - self._start)
+        left = configuration.duration((total - done) / rate)
+        configuration.show_progress(f"{done:,}/{total:,} rows  {rate:,.0f} a second  left {left}")
+        if done == total:
+            configuration.end_progress()
 
 
 if __name__ == "__main__":

@@ -303,7 +303,6 @@ class RunLog:
 
     def __init__(self, folder: epath.Path, total_steps: int, writes: bool):
         self._folder, self._total_steps, self._writes = folder, total_steps, writes
-        self._live = sys.stdout.isatty()
         self._time = self._start_time = time.monotonic()
         self._start_step = self._step = None
         self._lines: list[str] = []  # of metrics.jsonl
@@ -356,19 +355,19 @@ class RunLog:
             left = "?"
         else:
             rate = (number - self._start_step) / (self._time - self._start_time)
-            left = duration((self._total_steps - number) / rate)
+            left = configuration.duration((self._total_steps - number) / rate)
         line = (
             f"step {number:,}/{self._total_steps:,}  loss {scalars['nll']:.3f}  "
             f"accuracy {scalars['accuracy']:.3f}  lr {scalars['learning_rate']:.2g}  "
             f"grad {scalars['grad_norm']:.3g}  {scalars['tokens_per_s']:,.0f} tokens/s  left {left}"
         )
-        print(f"\r{line:<110}" if self._live else line, end="" if self._live else "\n", flush=True)
+        configuration.show_progress(line)
 
     def loss(self, number: int, means: Mapping[str, float]) -> None:
         """Logs the loss on the evaluation split."""
         if self._writes:
             self._training_eval.write(number, means)
-            self._newline()
+            configuration.end_progress()
             print(
                 "  validation: " + "  ".join(f"{k} {v:.3f}" for k, v in means.items()), flush=True
             )
@@ -388,7 +387,7 @@ class RunLog:
     def scores(self, number: int, scores: Mapping[str, float]) -> None:
         """Logs a zero-shot evaluation and shows its means."""
         if self._writes:
-            self._newline()
+            configuration.end_progress()
             self._training_eval.write(number, scores)
             shown = "  ".join(f"{k} {v:.3f}" for k, v in scores.items() if k.startswith("mean/"))
             print(f"  zero-shot: {shown}", flush=True)
@@ -396,7 +395,7 @@ class RunLog:
     def finish(self, number: int, data: Mapping) -> None:
         """Writes what the run was trained on and closes the files."""
         if self._writes:
-            self._newline()
+            configuration.end_progress()
             write_text(self._folder / "training_data.json", json.dumps(data, indent=1))
             self._write_lines()
             self._train.close()
@@ -404,17 +403,6 @@ class RunLog:
 
     def _write_lines(self) -> None:
         write_text(self._folder / "metrics.jsonl", "".join(f"{line}\n" for line in self._lines))
-
-    def _newline(self) -> None:
-        if self._live:
-            print()
-
-
-def duration(seconds: float) -> str:
-    """``1:02:03`` or ``2:03``."""
-    minutes, second = divmod(int(seconds), 60)
-    hour, minute = divmod(minutes, 60)
-    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
 
 
 def write_text(path: epath.Path, text: str) -> None:

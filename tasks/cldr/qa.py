@@ -53,7 +53,7 @@ BENCHMARK = benchmarks.register(
         example_score=span_qa.f1,
         main_metric="f1",
         chance=chance.one_of_three,
-        max_target_tokens=32,
+        max_target_tokens=24,
         citation=facts.CITATION,
     )
 )

@@ -90,7 +90,7 @@ BENCHMARK = benchmarks.register(
         example_score=tagging.sentence_accuracy,
         main_metric="token_accuracy",
         chance=chance.tags,
-        max_target_tokens=32,
+        max_target_tokens=16,
         citation=facts.CITATION,
     )
 )

@@ -39,11 +39,12 @@ RECIPE = Recipe(
     ),
     stages=(
         Stage("pretrain", gin=("gin/pretrain.gin", LOCAL)),
-        *_target_stages("none", start_from="pretrain"),
         _intermediate_stage("english"),
         *_target_stages("english", start_from="english_intermediate"),
         _intermediate_stage("multitask"),
         *_target_stages("multitask", start_from="multitask_intermediate"),
+        # Last: the shortest chain, which gets all cores when the others have ended.
+        *_target_stages("none", start_from="pretrain"),
     ),
     arms={
         "none": "No intermediate training: pre-training, then English target tasks.",
