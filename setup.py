@@ -29,6 +29,6 @@ setup(
     extras_require={
         "tpu": ["jax[tpu]"],
         "gpu": ["jax[cuda12]"],
-        "test": ["pytest>=8", "ruff>=0.9", "scikit-learn>=1.5"],
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9", "scikit-learn>=1.5"],
     },
 )

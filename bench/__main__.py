@@ -45,8 +45,7 @@ def main(argv: list[str]) -> int:
         others = (all_after - all_before) - (own_after - own_before)
         facts["minutes"][name] = round(seconds / 60, 2)
         facts["other_cores"][name] = round(max(0.0, others) / seconds, 2)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({"machine": facts, **report.as_json()}, indent=1) + "\n")
+        write(report, facts, out)  # after every part: a run that is killed keeps what it has
     show(report, facts, time.monotonic() - begin, out)
     return int(any(item.failed for item in report.skipped))
 
@@ -71,6 +70,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
             parser.error(f"--{flag}: unknown {', '.join(unknown)}; known: {', '.join(allowed)}")
         setattr(flags, flag, given)
     return flags
+
+
+def write(report: Report, facts: dict, out: pathlib.Path) -> None:
+    """The JSON file, renamed into place."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.tmp")
+    temporary.write_text(json.dumps({"machine": facts, **report.as_json()}, indent=1) + "\n")
+    temporary.replace(out)
 
 
 def show(report: Report, facts: dict, seconds: float, out: pathlib.Path) -> None:

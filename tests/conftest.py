@@ -18,6 +18,12 @@ def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/")
 
 
+@pytest.fixture(scope="session")
+def user_environment():
+    """Environment of a program started as a user would: one device."""
+    return {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+
+
 @pytest.fixture
 def golden(request):
     """``golden(path, text)``: text must equal tests/golden/path, or replaces it on request."""

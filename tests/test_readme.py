@@ -1,6 +1,5 @@
 """README's commands work as a new user would type them, with fewer steps and one task."""
 
-import os
 import pathlib
 import re
 import shlex
@@ -37,7 +36,7 @@ def test_there_are_commands():
 
 
 @pytest.mark.parametrize("line", commands(), ids=lambda line: " ".join(line)[:70])
-def test_command(line, runs):
+def test_command(line, runs, user_environment):
     program = line[2].removeprefix("xlt_jax.")
     if program == "report":
         pytest.skip("needs the whole demo; tests/report/ builds pages from synthetic runs")
@@ -49,7 +48,7 @@ def test_command(line, runs):
     result = subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=ROOT,
-        env=os.environ,
+        env=user_environment,
         capture_output=True,
         text=True,
         check=False,
@@ -66,5 +65,5 @@ def test_files_that_the_readme_names_exist():
 
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"`?make (\w+)", README):
-        assert re.search(rf"^{target}:", makefile, flags=re.M), target
+    for target in re.findall(r"^make ([a-z]+)|`make ([a-z]+)`", README, flags=re.M):
+        assert re.search(rf"^{''.join(target)}:", makefile, flags=re.M), target

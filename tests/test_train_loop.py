@@ -25,7 +25,7 @@ SMALL = {
     "DROPOUT_RATE": 0.1,
     "mt5.T5Config.emb_dim": 32,
     "mt5.T5Config.mlp_dim": 32,
-    "train_script.train.stats_period": 1,
+    "STATS_PERIOD": 1,
 }
 
 
@@ -41,15 +41,29 @@ def command(model_dir, **changes):
     ]
 
 
+# One device, as a user's machine; the tests' own process has eight.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+
+
 def run(model_dir, **changes):
     return subprocess.run(
-        command(model_dir, **changes), cwd=ROOT, capture_output=True, text=True, check=False
+        command(model_dir, **changes),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
 def start(model_dir):
     return subprocess.Popen(
-        command(model_dir), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command(model_dir),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 

@@ -64,11 +64,11 @@ def read_gin(flags: argparse.Namespace) -> None:
     try:
         gin.parse_config_files_and_bindings(flags.gin_file, [], finalize_config=False)
         _check_macros(flags.gin_bindings)
-        gin.parse_config(flags.gin_bindings)
+        _parse_bindings(flags.gin_bindings)
     except (SyntaxError, ImportError, AttributeError, OSError) as error:
         raise ValueError(f"{', '.join(flags.gin_file)}: {_first_lines(error)}") from error
     for name in _macros():
-        if gin.query_parameter(f"{name}/gin.macro.value") is gin.REQUIRED:
+        if _is_required(name):
             raise ValueError(f"{name} is not set: add --gin.{name}=\"'...'\" to the command.")
     gin.finalize()
 
@@ -97,8 +97,9 @@ def _errors_in_one_line() -> Iterator[None]:
     except (ValueError, OSError) as error:
         if os.environ.get("XLT_TRACEBACK"):
             raise
-        print(f"\nerror: {_first_lines(error)}", file=sys.stderr)
-        sys.exit(2)
+        print(f"\nerror: {_first_lines(error)}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(2)  # threads of a checkpoint being opened would add their tracebacks to sys.exit
 
 
 def enable_compilation_cache() -> None:
@@ -148,6 +149,22 @@ def _macros() -> list[str]:
     """Names of all macros that the files set."""
     names = re.findall(r"^([A-Za-z_]\w*) =", gin.config_str(max_line_length=1000), flags=re.M)
     return sorted(set(names))
+
+
+def _is_required(macro: str) -> bool:
+    """Whether a macro still has ``%gin.REQUIRED`` for a value."""
+    return bool(re.search(rf"^{macro} = %gin\.REQUIRED$", gin.config_str(), flags=re.M))
+
+
+def _parse_bindings(bindings: Sequence[str]) -> None:
+    for binding in bindings:
+        try:
+            gin.parse_config(binding)
+        except SyntaxError as error:
+            raise ValueError(
+                f"--gin.{binding.replace(' = ', '=', 1)} does not parse ({_first_lines(error)}). "
+                "A string needs both kinds of quotes: --gin.MODEL_DIR=\"'runs/x'\"."
+            ) from error
 
 
 def _check_macros(bindings: Sequence[str]) -> None:

@@ -145,6 +145,7 @@ def train(
     def save(number: int, metrics: Mapping[str, float] | None = None) -> None:
         nonlocal saved_step
         if number != saved_step:
+            log.keep()
             saver.save(number, train_state, position, metrics)
             saved_step = number
 
@@ -400,6 +401,11 @@ class RunLog:
             self._write_lines()
             self._train.close()
             self._training_eval.close()
+
+    def keep(self) -> None:
+        """Puts metrics.jsonl on disk, so that a checkpoint never knows more than it."""
+        if self._writes:
+            self._write_lines()
 
     def _write_lines(self) -> None:
         write_text(self._folder / "metrics.jsonl", "".join(f"{line}\n" for line in self._lines))

@@ -45,7 +45,7 @@ def toy(**changes):
 
 @pytest.fixture
 def vocabulary():
-    return vocab.trained(corpus, 400)
+    return vocab.trained(corpus, 450)
 
 
 @pytest.fixture
@@ -61,11 +61,11 @@ def use(monkeypatch, tmp_path):
 
 def test_vocabulary_has_mt5_ids(vocabulary):
     assert (vocabulary.pad_id, vocabulary.eos_id, vocabulary.unk_id) == (0, 1, 2)
-    assert vocabulary.vocab_size == 400
-    assert vocabulary.sentinel_id(0) == 399
+    assert vocabulary.vocab_size == 450
+    assert vocabulary.sentinel_id(0) == 449
     text = "number 7 is a yes"
     assert vocabulary.decode([*vocabulary.encode(text), 1, 5, 6]) == text
-    assert vocabulary.decode([399, *vocabulary.encode(text)]) == text
+    assert vocabulary.decode([449, *vocabulary.encode(text)]) == text
     unseen = "Ünïcode 漢字"  # byte fall-back
     assert vocabulary.decode(vocabulary.encode(unseen)) == unseen
     assert vocabulary.encode_batch([text, "no"]) == [vocabulary.encode(t) for t in (text, "no")]
@@ -83,7 +83,7 @@ def _train(cache_dir, results):
     import os
 
     os.environ["XLT_CACHE_DIR"] = cache_dir
-    results.put(vocab.trained.__wrapped__(corpus, 400).fingerprint)
+    results.put(vocab.trained.__wrapped__(corpus, 450).fingerprint)
 
 
 def test_two_processes_train_one_vocabulary(tmp_path):

@@ -1,9 +1,13 @@
 """Event files are readable by TensorBoard's own reader, at any moment."""
 
-import numpy as np
-from tensorboard.backend.event_processing import event_accumulator
+import sys
+import types
 
-from xlt_jax.evaluation.tensorboard import ScalarWriter
+import numpy as np
+
+from tensorboard.backend.event_processing import event_accumulator  # noqa: E402
+
+from xlt_jax.evaluation.tensorboard import ScalarWriter  # noqa: E402
 
 
 def read(folder):

@@ -146,6 +146,11 @@ def pooled(model, tables):
     return zero_shot.evaluate(model.network, model.params, tables, Numbers())
 
 
+def one_of_each(tables):
+    """A task of each way of asking: every shape is compiled anew in some tests."""
+    return {task: tables[task] for task in ("long.de", "pairs.sw", "find.en")}
+
+
 def answers(result):
     return [row.prediction for row in result.predictions]
 
@@ -199,7 +204,9 @@ def test_a_task_alone_equals_all_pooled(model, tables, pooled):
 
 @pytest.mark.parametrize("options", [{"tokens_per_batch": 1}, {"logits_per_batch": 1}])
 def test_batch_sizes_change_nothing(model, tables, pooled, options):
-    assert zero_shot.evaluate(model.network, model.params, tables, Numbers(), **options) == pooled
+    few = one_of_each(tables)
+    result = zero_shot.evaluate(model.network, model.params, few, Numbers(), **options)
+    assert result == {task: pooled[task] for task in few}
 
 
 def test_row_order_changes_nothing(model, tables, pooled):
@@ -272,18 +279,19 @@ def test_truncated_inputs_are_counted_and_keep_their_end(model):
 
 @pytest.mark.parametrize("num_partitions", [1, 2])
 def test_eight_devices_equal_one(model, tables, pooled, num_partitions):
+    few = one_of_each(tables)
     partitioner = Partitioner(num_partitions=num_partitions)
     shardings = partitioner.param_shardings(model.axes, model.params)
     with partitioner.context():
         result = zero_shot.evaluate(
             model.network,
             jax.device_put(model.params, shardings),
-            tables,
+            few,
             Numbers(),
             shard_batch=partitioner.shard_batch,
             row_multiple=partitioner.mesh.shape["data"],
         )
-    assert result == pooled
+    assert result == {task: pooled[task] for task in few}
 
 
 def test_progress_ends_at_all_rows(model, tables):

@@ -269,7 +269,6 @@ def test_answers_are_spans_of_the_context(benchmark):
     for language in benchmark.languages:
         for row in benchmark.source(language, "test"):
             assert row["answer"] in row["context"]
-            assert row["question"] in row["context"] and row["question"] != row["answer"]
 
 
 @each([b for b in CLDR if b.kind == "tagging"])

@@ -59,5 +59,5 @@ def test_impossible_saving_is_refused(changes, message):
 def test_unknown_restore_mode_is_refused():
     with pytest.raises(ValueError, match="'newest'; allowed: 'specific', 'latest'"):
         config.RestoreCheckpointConfig("somewhere", mode="newest")
-    with pytest.raises(ValueError, match="path is empty"):
+    with pytest.raises(ValueError, match="to start from random weights"):
         config.RestoreCheckpointConfig("")

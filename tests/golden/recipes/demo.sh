@@ -6,20 +6,6 @@ python -m xlt_jax.train \
     --gin_file=gin/local.gin \
     --gin.MODEL_DIR="'runs/demo/pretrain'"
 
-# none_finetune, after pretrain
-python -m xlt_jax.train \
-    --gin_file=gin/finetune.gin \
-    --gin_file=gin/local.gin \
-    --gin.INITIAL_CHECKPOINT_PATH="'runs/demo/pretrain'" \
-    --gin.MODEL_DIR="'runs/demo/none_finetune'"
-
-# none_zero_shot, after none_finetune
-python -m xlt_jax.evaluate \
-    --gin_file=gin/zero_shot_eval.gin \
-    --gin_file=gin/local.gin \
-    --gin.CHECKPOINT_PATH="'runs/demo/none_finetune'" \
-    --gin.EVAL_OUTPUT_DIR="'runs/demo/none_zero_shot'"
-
 # english_intermediate, after pretrain
 python -m xlt_jax.train \
     --gin_file=gin/english_intermediate.gin \
@@ -61,6 +47,20 @@ python -m xlt_jax.evaluate \
     --gin_file=gin/local.gin \
     --gin.CHECKPOINT_PATH="'runs/demo/multitask_finetune'" \
     --gin.EVAL_OUTPUT_DIR="'runs/demo/multitask_zero_shot'"
+
+# none_finetune, after pretrain
+python -m xlt_jax.train \
+    --gin_file=gin/finetune.gin \
+    --gin_file=gin/local.gin \
+    --gin.INITIAL_CHECKPOINT_PATH="'runs/demo/pretrain'" \
+    --gin.MODEL_DIR="'runs/demo/none_finetune'"
+
+# none_zero_shot, after none_finetune
+python -m xlt_jax.evaluate \
+    --gin_file=gin/zero_shot_eval.gin \
+    --gin_file=gin/local.gin \
+    --gin.CHECKPOINT_PATH="'runs/demo/none_finetune'" \
+    --gin.EVAL_OUTPUT_DIR="'runs/demo/none_zero_shot'"
 
 # report
 python -m xlt_jax.report runs/demo
