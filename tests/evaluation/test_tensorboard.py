@@ -1,13 +1,9 @@
 """Event files are readable by TensorBoard's own reader, at any moment."""
 
-import sys
-import types
-
 import numpy as np
+from tensorboard.backend.event_processing import event_accumulator
 
-from tensorboard.backend.event_processing import event_accumulator  # noqa: E402
-
-from xlt_jax.evaluation.tensorboard import ScalarWriter  # noqa: E402
+from xlt_jax.evaluation.tensorboard import ScalarWriter
 
 
 def read(folder):
