@@ -112,7 +112,7 @@ def eval_specs(shape_name: str, quick: bool) -> tuple[SetSpec, SetSpec]:
     sizes = {
         ("tiny", False): ((15, 500), (11, 200)),
         ("tiny", True): ((3, 64), (2, 32)),
-        ("mt5_small", False): ((4, 64), (2, 48)),
+        ("mt5_small", False): ((4, 64), (2, 24)),
         ("mt5_small", True): ((2, 16), (2, 8)),
     }
     (pair_tasks, pair_rows), (qa_tasks, qa_rows) = sizes[shape_name, quick]
