@@ -154,9 +154,23 @@ def test_relative_buckets_follow_the_paper(bidirectional):
         log = math.log(distance / exact) / math.log(128 / exact)
         return first + min(buckets - 1, exact + int(log * (buckets - exact) + 1e-6))
 
-    expected = [[bucket(query - key) for key in range(300)] for query in range(300)]
-    got = layers.relative_buckets(300, 300, bidirectional=bidirectional)
-    np.testing.assert_array_equal(got, expected)
+    distances = np.arange(-300, 300)
+    got = layers.relative_buckets(distances, bidirectional=bidirectional)
+    np.testing.assert_array_equal(got, [bucket(distance) for distance in distances])
+
+
+@pytest.mark.parametrize("num_queries, num_keys", [(1, 1), (1, 6), (6, 1), (7, 12), (12, 7)])
+def test_the_bias_of_a_pair_is_that_of_its_distance(num_queries, num_keys):
+    bias = layers.RelativeBias(num_heads=2, num_buckets=8, max_distance=9)
+    size = num_queries, num_keys
+    variables = bias.init(jax.random.key(0), *size, bidirectional=True)
+    table = variables["params"]["rel_embedding"]
+    bias_HTM = bias.apply({"params": variables["params"]}, *size, bidirectional=True)
+    for query, key in np.ndindex(size):
+        bucket = layers.relative_buckets(
+            np.array(query - key), bidirectional=True, num_buckets=8, max_distance=9
+        )
+        np.testing.assert_array_equal(bias_HTM[:, query, key], table[:, bucket])
 
 
 def test_gelu_is_the_tanh_approximation():

@@ -163,34 +163,52 @@ class GatedMLP(nn.Module):
 
 
 def relative_buckets(
-    num_queries: int,
-    num_keys: int,
+    distance: np.ndarray,
     *,
     bidirectional: bool,
     num_buckets: int = 32,
     max_distance: int = 128,
 ) -> np.ndarray:
-    """Bucket of every (query, key) pair, TM int32: exact near by, then logarithmic.
+    """Bucket of every distance (query minus key, in tokens), int32.
 
-    From ``max_distance`` on all share the last. Keys after the query have the upper half of the
+    Near distances have a bucket each, further ones logarithmically growing shares; from ``max_distance`` on all share the last. Keys after the query have the upper half of the
     buckets; in a decoder (not ``bidirectional``) they are masked anyway and share bucket 0.
 
     Source: Raffel et al. 2020, arXiv:1910.10683, section 2.1.
     """
-    distance_TM = np.arange(num_queries)[:, None] - np.arange(num_keys)[None, :]
-    first_TM = np.zeros_like(distance_TM)
+    first = np.zeros_like(distance)
     if bidirectional:
         num_buckets //= 2
-        first_TM = np.where(distance_TM < 0, num_buckets, 0)
-        distance_TM = np.abs(distance_TM)
-    distance_TM = np.maximum(distance_TM, 0)
+        first = np.where(distance < 0, num_buckets, 0)
+        distance = np.abs(distance)
+    distance = np.maximum(distance, 0)
     num_exact = num_buckets // 2
     # Float32 as in T5X: the last bit decides the bucket at powers of the logarithm's base.
-    ratio_TM = np.maximum(distance_TM, 1).astype(np.float32) / num_exact
-    ratio_TM = np.log(ratio_TM + np.finfo(np.float32).eps) / np.log(max_distance / num_exact)
-    far_TM = num_exact + (ratio_TM * (num_buckets - num_exact)).astype(np.int32)
-    bucket_TM = np.where(distance_TM < num_exact, distance_TM, far_TM.clip(max=num_buckets - 1))
-    return (first_TM + bucket_TM).astype(np.int32)
+    ratio = np.maximum(distance, 1).astype(np.float32) / num_exact
+    ratio = np.log(ratio + np.finfo(np.float32).eps) / np.log(max_distance / num_exact)
+    far = num_exact + (ratio * (num_buckets - num_exact)).astype(np.int32)
+    bucket = np.where(distance < num_exact, distance, far.clip(max=num_buckets - 1))
+    return (first + bucket).astype(np.int32)
+
+
+def shear(by_distance: Array, num_queries: int, num_keys: int) -> Array:
+    """The matrix whose element (t, m) is ``by_distance[:, m - t + T - 1]``, HTM.
+
+    Args:
+        by_distance: H rows of T + M - 1 values, from the last query's first key on.
+        num_queries: T.
+        num_keys: M.
+
+    Rows of T + M read as rows of T + M - 1 are each moved by one: no gather, and the gradient is a
+    plain sum (by gather or by a product with TM indicators it was the tiny step's largest part).
+    """
+    rows = jnp.pad(by_distance, ((0, 0), (0, 1)))
+    rows = jnp.broadcast_to(rows[:, None], (rows.shape[0], num_queries, rows.shape[1]))
+    num_heads, _, length = rows.shape
+    flat = rows.reshape(num_heads, -1)
+    start = num_queries - 1
+    flat = flat[:, start : start + num_queries * (length - 1)]
+    return flat.reshape(num_heads, num_queries, length - 1)[:, :, :num_keys]
 
 
 class RelativeBias(nn.Module):
@@ -210,21 +228,22 @@ class RelativeBias(nn.Module):
             jnp.float32,
             axes=("heads", "relpos_buckets"),
         )
-        bucket_TM = relative_buckets(
-            num_queries,
-            num_keys,
+        # Only T + M - 1 distances differ: from the last query's to the first key downward.
+        bucket = relative_buckets(
+            np.arange(num_queries - 1, -num_keys, -1),
             bidirectional=bidirectional,
             num_buckets=self.num_buckets,
             max_distance=self.max_distance,
         )
-        # A product with indicators: the gradient of a gather would add T x M values one by one.
-        indicator_RTM = jnp.arange(self.num_buckets)[:, None, None] == bucket_TM
-        return jnp.einsum(
-            "HR,RTM->HTM",
+        # A product with indicators: the gradient of a gather would add values one by one.
+        indicator = jnp.arange(self.num_buckets)[:, None] == bucket
+        by_distance = jnp.einsum(
+            "HR,Rd->Hd",
             table_HR,
-            indicator_RTM.astype(jnp.float32),
+            indicator.astype(jnp.float32),
             precision=jax.lax.Precision.HIGHEST,  # the sum has one term: keep all its bits
         )
+        return shear(by_distance, num_queries, num_keys)
 
 
 @struct.dataclass
