@@ -171,8 +171,9 @@ def relative_buckets(
 ) -> np.ndarray:
     """Bucket of every distance (query minus key, in tokens), int32.
 
-    Near distances have a bucket each, further ones logarithmically growing shares; from ``max_distance`` on all share the last. Keys after the query have the upper half of the
-    buckets; in a decoder (not ``bidirectional``) they are masked anyway and share bucket 0.
+    Near distances have a bucket each, then buckets grow logarithmically; from ``max_distance`` on
+    all share the last. Keys after the query have the upper half of the buckets; in a decoder (not
+    ``bidirectional``) they are masked anyway and share bucket 0.
 
     Source: Raffel et al. 2020, arXiv:1910.10683, section 2.1.
     """
