@@ -36,9 +36,7 @@ def evaluate(
     )
     described = state.describe(model.module, optax.identity(), partitioner)
     opened = restore.open_weights(restore_checkpoint_cfg.path, restore_checkpoint_cfg.mode)
-    params = restore.restore_params(
-        opened, described.params, strict=restore_checkpoint_cfg.strict
-    )
+    params = restore.restore_params(opened, described.params, strict=restore_checkpoint_cfg.strict)
     step = opened.step
     print(f"Scoring {opened.path} ({opened.format}), step {step:,}.", flush=True)
 

@@ -40,9 +40,7 @@ def test_every_form_gives_the_same_parameters(form, tmp_path, describe_params):
     else:
         random_folders.write_safetensors(tmp_path, ARRAYS, shards=1 if form == "one file" else 3)
     params = load(tmp_path, describe_params())
-    np.testing.assert_array_equal(
-        params["token_embedder"]["embedding"], ARRAYS["shared.weight"]
-    )
+    np.testing.assert_array_equal(params["token_embedder"]["embedding"], ARRAYS["shared.weight"])
     np.testing.assert_array_equal(
         params["decoder"]["layers_2"]["encoder_decoder_attention"]["out"]["kernel"],
         ARRAYS["decoder.block.2.layer.1.EncDecAttention.o.weight"].T,

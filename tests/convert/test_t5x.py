@@ -77,7 +77,9 @@ def test_what_is_written_is_what_is_read(arrays, tmp_path, describe_params):
 
 def test_saved_as_bfloat16(arrays, tmp_path, describe_params):
     path = write(tmp_path, arrays, dtype="bfloat16")
-    assert {t.dtype for t in restore.open_weights(path).tensors.values()} == {ml_dtypes.bfloat16}
+    assert {t.dtype for t in restore.open_weights(path).tensors.values()} == {
+        np.dtype(ml_dtypes.bfloat16)
+    }
     rounded = {k: v.astype(ml_dtypes.bfloat16).astype(np.float32) for k, v in arrays.items()}
     assert_equal(load(path, describe_params()), rounded)
 
@@ -101,7 +103,7 @@ def test_stacked_and_unstacked_read_each_other(arrays, tmp_path):
 def test_kernels_with_an_axis_of_heads(layers):
     """Their joined forms, by einsum's definition of a projection into and out of heads."""
     rng = np.random.default_rng(0)
-    stack, n = (("encoder/encoder/attention", "n") if layers else ("encoder/layers_0/attention", ""))
+    stack, n = ("encoder/encoder/attention", "n") if layers else ("encoder/layers_0/attention", "")
     into = rng.normal(size=(16, *layers, 3, 4))
     out = rng.normal(size=(3, *layers, 4, 16))
     tensors = {
@@ -155,7 +157,11 @@ def test_a_fault_of_a_legacy_checkpoint_is_named(how, words, arrays, tmp_path, d
         index.write_bytes(serialization.msgpack_serialize(content))
     else:
         index.write_bytes(
-            {"pickle": b"\x80\x04", "zip": b"PK\x03\x04", "mesh tensorflow": b"model_checkpoint_path"}[how]
+            {
+                "pickle": b"\x80\x04",
+                "zip": b"PK\x03\x04",
+                "mesh tensorflow": b"model_checkpoint_path",
+            }[how]
         )
     with pytest.raises(ValueError, match=words):
         opened = restore.open_weights(folder)

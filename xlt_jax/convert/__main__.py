@@ -101,7 +101,9 @@ def inspect(source: str, *, all_values: bool) -> None:
     size = sum(int(np.prod(t.shape)) * t.dtype.itemsize for t in opened.tensors.values())
     types = sorted({str(tensor.dtype) for tensor in opened.tensors.values()})
     print(f"{opened.path}\n  format      {opened.format}\n  step        {opened.step:,}")
-    print(f"  parameters  {_count(plain):,} in {len(opened.tensors)} arrays, {size / 2**20:,.1f} MiB")
+    print(
+        f"  parameters  {_count(plain):,} in {len(opened.tensors)} arrays, {size / 2**20:,.1f} MiB"
+    )
     print(f"  type        {', '.join(types)}\n  layers      {'stacked' if stacked else 'apart'}")
     if opened.note:
         print(f"  note        {opened.note}")
@@ -164,7 +166,9 @@ def _tokenizer(
         config = {"tokenizer_class": "ByT5Tokenizer", "extra_ids": 125, **shared}
         return {"tokenizer_config.json": _json(config)}
     source = epath.Path(vocabulary or opened.path)
-    candidates = [source] if source.is_file() else [source / n for n in huggingface.VOCABULARY_FILES]
+    candidates = (
+        [source] if source.is_file() else [source / n for n in huggingface.VOCABULARY_FILES]
+    )
     found = next((path for path in candidates if path.is_file()), None)
     if found is None:
         if vocabulary is None:

@@ -177,11 +177,11 @@ def _legacy_tensor(
 def _lazy(
     spec: dict, shape: tuple[int, ...], dtype: np.dtype, file: str, as_bits: bool = False
 ) -> Tensor:
+    spec = spec | {"fill_missing_data_reads": False}  # what is missing is an error, not zeros
+
     def read(index: weights.Index) -> np.ndarray:
         try:
-            # Missing pieces are an error and not zeros.
-            store = tensorstore.open(spec, open=True, read=True, fill_missing_data_reads=False)
-            array = store.result()
+            array = tensorstore.open(spec, open=True, read=True).result()
             if tuple(array.shape) != shape:
                 raise ValueError(f"shape {tuple(array.shape)} on disk, {shape} in the index")
             values = array[index].read().result() if shape else np.asarray(array.read().result())
@@ -220,8 +220,8 @@ def write_orbax(
 
     T5X and our engine start from it. It appears when it is whole.
     """
-    ocp.type_handlers.register_type_handler(Tensor, _TensorHandler(), override=True)
-    tree: dict[str, Any] = {_PARAMETERS: {}, "state": {"step": np.asarray(step, np.int32)}}
+    step_tensor = weights.of_array(np.asarray(step, np.int32), "")
+    tree: dict[str, Any] = {_PARAMETERS: {}, "state": {"step": step_tensor}}
     for name, tensor in tensors.items():
         *folders, last = name.split("/")
         node = tree[_PARAMETERS]
@@ -235,9 +235,16 @@ def write_orbax(
     options = ocp.CheckpointManagerOptions(
         step_prefix="checkpoint", enable_async_checkpointing=False, cleanup_tmp_directories=True
     )
-    with ocp.CheckpointManager(model_dir, item_names=(STATE,), options=options) as manager:
-        item = ocp.args.PyTreeSave(tree, save_args=save_args)
-        manager.save(step, args=ocp.args.Composite(**{STATE: item}), force=True)
+    registry = ocp.type_handlers.create_type_handler_registry((Tensor, _TensorHandler()))
+    handlers = {STATE: ocp.PyTreeCheckpointHandler(type_handler_registry=registry)}
+    item = ocp.args.PyTreeSave(tree, save_args=save_args)
+    try:
+        with ocp.CheckpointManager(model_dir, item_handlers=handlers, options=options) as manager:
+            manager.save(step, args=ocp.args.Composite(**{STATE: item}), force=True)
+    except BaseException:
+        for unfinished in model_dir.glob(f"checkpoint_{step}.*"):
+            unfinished.rmtree()
+        raise
     return model_dir / f"checkpoint_{step}"
 
 
