@@ -9,9 +9,9 @@ import jax
 import ml_dtypes
 import numpy as np
 import pytest
+import random_folders
 import safetensors.numpy
 
-import random_folders
 from xlt_jax.convert import huggingface, names, restore, weights
 
 ARRAYS = random_folders.pytorch_arrays()

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+import random_folders
 import sentencepiece
 
-import random_folders
 from xlt_jax.convert import __main__ as convert
 from xlt_jax.convert import restore
 

@@ -4,10 +4,10 @@ import jax
 import ml_dtypes
 import numpy as np
 import pytest
+import random_folders
 from etils import epath
 from flax import serialization
 
-import random_folders
 from xlt_jax.convert import restore, t5x, weights
 
 

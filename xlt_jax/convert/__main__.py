@@ -1,10 +1,11 @@
 """``python -m xlt_jax.convert``: import, export and inspect checkpoints of other programs."""
 
 import argparse
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from etils import epath
@@ -131,30 +132,21 @@ def _as_gin(sizes: Mapping[str, object], scan_layers: bool) -> str:
     return "\n".join(["mt5.T5Config:", *lines])
 
 
-class _progress:
+@contextlib.contextmanager
+def _progress(tensors: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
     """Tensors that move a progress bar when they are read, and are checked to be finite."""
-
-    def __init__(self, tensors: Mapping[str, Tensor]):
-        self._tensors = tensors
-        self._bar = Progress(console=Console(stderr=True), transient=True)
-
-    def __enter__(self) -> dict[str, Tensor]:
-        self._bar.start()
-        total = sum(int(np.prod(tensor.shape)) for tensor in self._tensors.values())
-        task = self._bar.add_task("parameters", total=total)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("parameters", total=_count(tensors))
 
         def watched(name: str, tensor: Tensor) -> Tensor:
             def read(index: weights.Index) -> np.ndarray:
                 values = weights.checked(name, tensor.read(index), tensor.file)
-                self._bar.advance(task, values.size)
+                bar.advance(task, values.size)
                 return values
 
             return Tensor(tensor.shape, tensor.dtype, read, tensor.file)
 
-        return {name: watched(name, tensor) for name, tensor in self._tensors.items()}
-
-    def __exit__(self, *error) -> None:
-        self._bar.stop()
+        yield {name: watched(name, tensor) for name, tensor in tensors.items()}
 
 
 def _tokenizer(
