@@ -69,10 +69,8 @@ def test_export_with_a_vocabulary(folder, tmp_path, capsys):
     config = json.loads((out / "tokenizer_config.json").read_text())
     assert config["tokenizer_class"] == "T5Tokenizer" and config["extra_ids"] == 0
     with pytest.raises(SystemExit):
-        convert.main(
-            ["export", str(folder), str(tmp_path / "two"), "--vocabulary", str(model)]
-            + ["--extra_ids", "300"]
-        )
+        options = (f"--vocabulary={model}", "--extra_ids=300")
+        convert.main(["export", str(folder), str(tmp_path / "two"), *options])
     assert "does not belong to it" in capsys.readouterr().err
     assert not (tmp_path / "two").exists()
 

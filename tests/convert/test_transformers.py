@@ -104,7 +104,7 @@ class Pair:
         )
         output.loss.backward()
         gradients = {k: v.grad.numpy() for k, v in self.model.named_parameters()}
-        return output.logits.detach().numpy(), float(output.loss), gradients
+        return output.logits.detach().numpy(), output.loss.item(), gradients
 
     @functools.cached_property
     def batch(self):
@@ -178,8 +178,10 @@ def test_greedy_output(pair):
         input_ids=torch.from_numpy(pair.inputs).long(),
         attention_mask=torch.from_numpy(pair.inputs > 0).long(),
         max_new_tokens=TARGET,
+        decoder_start_token_id=0,
         num_beams=1,
         do_sample=False,
+        use_cache=False,  # theirs has as many places as the encoder has layers
     ).numpy()[:, 1:]
     theirs = np.pad(theirs, ((0, 0), (0, TARGET - theirs.shape[1])))
     ours = jax.jit(search.greedy, static_argnums=0, static_argnames="max_decode_len")(
