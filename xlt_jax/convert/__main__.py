@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -216,6 +217,7 @@ def main(argv: Sequence[str]) -> None:
     command.add_argument("source", help=readable)
     command.add_argument("--all_values", action="store_true", help="read and check every value")
     arguments = vars(parser.parse_args(argv))
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax's remarks on its own defaults
     run = {"import": import_, "export": export, "inspect": inspect}[arguments.pop("command")]
     try:
         run(**arguments)

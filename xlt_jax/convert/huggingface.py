@@ -143,7 +143,7 @@ def _read_safetensors(file: str, origin: str) -> dict[str, Tensor]:
             # Opened anew for each parameter: a file that stays mapped keeps what was read of it
             # in this process's memory.
             with safetensors.safe_open(file, framework="np") as opened:
-                return np.array(opened.get_slice(name)[index])
+                return opened.get_slice(name)[index]  # a copy already
 
         return Tensor(*facts[name], read, origin)
 
