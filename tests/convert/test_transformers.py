@@ -56,6 +56,8 @@ class Pair:
             if parameter in ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight"):
                 continue
             fan_in = value.shape[-1] if value.ndim > 1 and parameter != "shared.weight" else 1
+            if parameter.endswith(".q.weight"):
+                fan_in *= config.d_kv  # as T5's initialiser: attention itself does not scale
             shift = 1.0 if "layer_norm" in parameter else 0.0
             noise = torch.randn(value.shape) * (0.3 if shift else 1.0)
             arrays[parameter] = shift + noise / fan_in**0.5
