@@ -221,6 +221,8 @@ def main(argv: Sequence[str]) -> None:
     run = {"import": import_, "export": export, "inspect": inspect}[arguments.pop("command")]
     try:
         run(**arguments)
+    except BrokenPipeError:  # of `inspect ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         if os.environ.get("XLT_TRACEBACK"):
             raise

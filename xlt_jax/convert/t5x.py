@@ -97,6 +97,8 @@ def read_legacy(path: epath.Path) -> Weights:
         step = tree.get("state", {}).get("step", 0)
     except Exception as error:  # msgpack raises whatever it meets
         raise damaged(path, error) from error
+    if not leaves:
+        raise ValueError(f"{path} holds no parameters: {_PARAMETERS!r} is empty in {file.name}.")
     tensors = {
         "/".join(name): _legacy_tensor(file, name, leaf, tensors_folder=file.parent)
         for name, leaf in leaves.items()
