@@ -194,3 +194,23 @@ def test_read_only_model_dir(tmp_path):
     result = run(tmp_path / "run")
     assert result.returncode == 2
     assert "not writable" in result.stderr
+
+
+@pytest.mark.parametrize("scan_layers", [False, True])
+def test_a_hugging_face_folder_is_as_good_a_start_as_the_run_itself(whole, tmp_path, scan_layers):
+    folder = tmp_path / "exported"
+    export = [sys.executable, "-m", "xlt_jax.convert", "export", str(whole), str(folder)]
+    subprocess.run(export, cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True)
+    found = {}
+    for name, path in (("run", whole), ("folder", folder)):
+        result = run(
+            tmp_path / name,
+            INITIAL_CHECKPOINT_PATH=str(path),
+            LOCAL_STEPS=2,
+            DROPOUT_RATE=0.0,  # its draws depend on the step, which the folder does not say
+            **{"mt5.T5Config.scan_layers": scan_layers},
+        )
+        assert result.returncode == 0, result.stderr
+        found[name] = [loss for _, *loss in losses(tmp_path / name)]
+    assert "Hugging Face mt5" in result.stdout
+    assert found["folder"] == found["run"]
