@@ -44,7 +44,7 @@ ifdef T5X_PATH
 else
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(T5X_PACKAGES)
 endif
-	@$(BIN)/python -c 'import t5x.train, t5x.eval, t5x.infer, t5x.config_utils' && echo "T5X can be imported."
+	@TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -c 'import t5x.train, t5x.eval, t5x.infer, t5x.config_utils' && echo "T5X can be imported."
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info
