@@ -83,7 +83,7 @@ def test_t5x_trains_saves_and_scores(place):
     curve = losses(folder)
     assert list(curve) == [*range(1, STEPS + 1)] and curve[STEPS] < curve[1]
     line = one_task(folder, STEPS)
-    assert line["main_metric"] == "accuracy" and line["n"] > 100 and line["chance"]
+    assert line["main_metric"] == "accuracy" and line["n"] > 10 and line["chance"]
     rows = predictions.read_predictions(folder / "inference_eval", "cldr_pairs.sw", STEPS)
     assert np.mean([row.score for row in rows]) == pytest.approx(line["accuracy"])
     assert "engine.EncoderDecoderModel" in (folder / "config.gin").read_text()
@@ -152,7 +152,7 @@ def test_t5x_infers(place, user_environment):
         CHECKPOINT_PATH=f"'{place('theirs')}'",
         INFER_OUTPUT_DIR=f"'{place('answers')}'",
     )
-    (path,) = place("answers").glob("*.jsonl")
+    (path,) = place("answers").glob("cldr_pairs.sw-predict.jsonl-*-of-00001")
     first = json.loads(path.read_text().splitlines()[0])
     assert first["inputs"]["inputs_pretokenized"] and isinstance(first["prediction"], str)
 
