@@ -20,13 +20,18 @@ $(VENV)/installed: requirements.lock setup.py
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+$(VENV)/tested: $(VENV)/installed requirements-test.lock
+	@echo "Installing what the tests need (about a minute) ..."
+	@$(BIN)/pip install --quiet --progress-bar on --disable-pip-version-check -r requirements-test.lock
+	@touch $@
+
 demo: $(VENV)/installed
 	$(BIN)/python -m xlt_jax.recipes run demo --parallel 2
 
-test: $(VENV)/installed
+test: $(VENV)/tested
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/installed
+lint: $(VENV)/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 

@@ -13,6 +13,9 @@ setup(
         "flax>=0.12",
         "optax>=0.2.5",
         "orbax-checkpoint>=0.11.20",
+        "safetensors>=0.5",
+        "tensorstore>=0.1.70",
+        "ml_dtypes>=0.5",
         "etils[epath]>=1.9",
         "seqio>=0.0.20",
         "tensorflow-datasets>=4.9.9",
@@ -29,6 +32,14 @@ setup(
     extras_require={
         "tpu": ["jax[tpu]"],
         "gpu": ["jax[cuda12]"],
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9", "scikit-learn>=1.5"],
+        # The last two are referees: their builds for CPUs suffice.
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+            "scikit-learn>=1.5",
+            "torch>=2.6",
+            "transformers>=5,<6",
+        ],
     },
 )

@@ -1,4 +1,4 @@
-"""The five parts of the benchmark: what is run, how often, and in which order."""
+"""The six parts of the benchmark: what is run, how often, and in which order."""
 
 import contextlib
 import importlib.util
@@ -194,19 +194,65 @@ def mixture(settings: Settings, report: Report) -> None:
         report.results.append(Result("mixture", memory, system, "MiB", peaks, note))
 
 
+def convert(settings: Settings, report: Report) -> None:
+    """Seconds and memory of importing a Hugging Face folder, beside loading it."""
+    shape = "tiny" if settings.quick else "mt5_base"
+    rounds = 1 if settings.quick else 2
+    with tempfile.TemporaryDirectory(prefix="xlt_bench_") as folder:
+        folder = pathlib.Path(folder)
+        with neural_workers(settings, report, "convert", "tiny", (OURS, TRANSFORMERS)) as workers:
+            if OURS not in workers:
+                return
+            workers[OURS].call("write_folder", shape=shape, folder=str(folder / "weights"))
+            size_mib = sum(file.stat().st_size for file in (folder / "weights").iterdir()) / 2**20
+            say(f"  a folder of {shape}'s shape, {size_mib:,.0f} MiB")
+            measured = f"loading {shape}'s folder"
+            answers = take_turns(
+                workers, report, "convert", measured, rounds, "load", folder=str(folder / "weights")
+            )
+        for system, runs in answers.items():
+            seconds = tuple(run["seconds"] for run in runs)
+            note = f"{size_mib:,.0f} MiB float32, file in the system's cache"
+            report.results.append(Result("convert", measured, system, "s", seconds, note))
+        command = [sys.executable, "-m", "xlt_jax.convert", "import", str(folder / "weights")]
+        seconds, peaks = [], []
+        for number in range(rounds):
+            target = str(folder / f"run{number}")
+            run_seconds, peak_mib = measured_command(
+                [*command, target], settings.logs / "convert.log"
+            )
+            say(f"  import of {shape}'s folder: {run_seconds:.2f} s ({number + 1}/{rounds})")
+            seconds.append(run_seconds)
+            peaks.append(peak_mib)
+        note = "the whole command: read, transpose, check, write our checkpoint"
+        report.results.append(
+            Result("convert", f"import of {shape}'s folder", OURS, "s", tuple(seconds), note)
+        )
+        note = f"{np.median(peaks) / size_mib:.2f} times the folder's size"
+        report.results.append(
+            Result("convert", "import: peak memory", OURS, "MiB", tuple(peaks), note)
+        )
+
+
 PARTS: dict[str, Callable[[Settings, Report], None]] = {
-    part.__name__: part for part in (ceiling, train, evaluate, start, mixture)
+    part.__name__: part for part in (ceiling, train, evaluate, start, mixture, convert)
 }
 
 
 # ------------------------------------------------------------------------------- systems
 @contextlib.contextmanager
 def neural_workers(
-    settings: Settings, report: Report, part: str, shape: str
+    settings: Settings,
+    report: Report,
+    part: str,
+    shape: str,
+    systems: Sequence[str] = (OURS, T5X, TRANSFORMERS),
 ) -> Iterator[dict[str, Worker]]:
-    """Workers of all systems that are present and fit into memory; says which are left out."""
+    """Workers of those systems that are present and fit into memory; says which are left out."""
     wanted = {OURS: ("bench.worker_ours", {})}
-    if settings.t5x_path:
+    if T5X not in systems:
+        pass
+    elif settings.t5x_path:
         wanted[T5X] = ("bench.worker_t5x", {"path": settings.t5x_path})
     else:
         report.skipped.append(Skipped(f"{part}, {shape}", T5X, "T5X_PATH is not set"))
@@ -352,6 +398,24 @@ def first_step(folder: pathlib.Path, log: pathlib.Path) -> tuple[float, float]:
     if process.returncode or first is None:
         raise WorkerError(f"training ended with status {process.returncode} (log: {log})")
     return first, whole
+
+
+def measured_command(command: Sequence[str], log: pathlib.Path) -> tuple[float, float]:
+    """Seconds and peak MiB of a command.
+
+    Raises:
+        WorkerError: The command failed.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {"JAX_PLATFORMS": "cpu", **os.environ, "PYTHONPATH": str(ROOT)}
+    begin = time.perf_counter()
+    with open(log, "w", encoding="utf-8") as file:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise WorkerError(f"{' '.join(command[1:4])} ended with {process.returncode} (log: {log})")
+    return time.perf_counter() - begin, usage.ru_maxrss / 2**10
 
 
 # ------------------------------------------------------------------------------- files of a mixture

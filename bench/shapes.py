@@ -74,6 +74,13 @@ SHAPES = {
 }
 
 
+# Those of folders that are converted and loaded, never run.
+FOLDERS = {
+    "tiny": SHAPES["tiny"],
+    "mt5_base": Shape("mt5_base", 250112, 768, 12, 64, 12, 2048),
+}
+
+
 @dataclass(frozen=True)
 class SetSpec:
     """An evaluation set: ``languages`` tasks of ``rows`` examples, lengths log-normal.

@@ -10,12 +10,15 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from etils import epath
 from flax import struct
 
 from bench import shapes
 from bench.process import serve
 from xlt_jax import train as train_program
 from xlt_jax.arrays import Array
+from xlt_jax.convert import huggingface, names, restore, weights
 from xlt_jax.data import mixtures, vocab
 from xlt_jax.data.tokens import Ragged, TokenTable
 from xlt_jax.evaluation import zero_shot
@@ -202,6 +205,40 @@ def _filled(batch) -> dict:
     return {"batch_rows": len(inputs), "filled": float((inputs > 0).mean())}
 
 
+def write_folder(shape: str, folder: str) -> dict:
+    """A Hugging Face folder of random weights."""
+    described = _described(mt5.Transformer(_config(shapes.FOLDERS[shape], 0.0)))
+    generator = np.random.default_rng(0)
+
+    def random(leaf) -> weights.Tensor:
+        def read(index) -> np.ndarray:
+            return generator.standard_normal(leaf.shape, dtype=np.float32)[index]
+
+        return weights.Tensor(tuple(leaf.shape), np.dtype(np.float32), read, "random")
+
+    tensors = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): random(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(described)
+    }
+    huggingface.write(epath.Path(folder), tensors, model_type="mt5", vocabulary={})
+    return {}
+
+
+def load(folder: str) -> dict:
+    """Seconds of putting a folder's parameters on the device, all of them touched."""
+    start = time.perf_counter()
+    opened = restore.open_weights(folder)
+    sizes = names.network_sizes({name: t.shape for name, t in opened.tensors.items()})
+    described = _described(mt5.Transformer(mt5.T5Config(**sizes)))
+    params = restore.restore_params(opened, described)
+    total = sum(float(leaf.sum()) for leaf in jax.tree.leaves(params))
+    return {"seconds": time.perf_counter() - start, "sum": total}
+
+
+def _described(network: mt5.Transformer):
+    return state.describe(network, optax.identity(), partition.Partitioner()).params
+
+
 def _config(shape: shapes.Shape, dropout_rate: float) -> mt5.T5Config:
     return mt5.T5Config(
         vocab_size=shape.vocab_size,
@@ -271,6 +308,15 @@ if __name__ == "__main__":
         {"jax": jax.__version__, "devices": [str(device) for device in jax.devices()]},
         {
             job.__name__: job
-            for job in (ceiling, train_setup, train, evaluate_setup, evaluate, mixture)
+            for job in (
+                ceiling,
+                train_setup,
+                train,
+                evaluate_setup,
+                evaluate,
+                mixture,
+                write_folder,
+                load,
+            )
         },
     )

@@ -95,6 +95,14 @@ def evaluate(name: str) -> dict:
     return {"seconds": seconds, "examples": spec.examples, "answer_tokens": answer_tokens}
 
 
+def load(folder: str) -> dict:
+    """Seconds of loading a folder, all of it touched: a mapped file is read when it is used."""
+    start = time.perf_counter()
+    model = transformers.MT5ForConditionalGeneration.from_pretrained(folder)
+    total = sum(float(parameter.detach().sum()) for parameter in model.parameters())
+    return {"seconds": time.perf_counter() - start, "sum": total}
+
+
 @torch.inference_mode()
 def _generate(spec: shapes.SetSpec, examples: list[shapes.Example]) -> int:
     """Tokens of the answers, end-of-sequence not counted."""
@@ -145,5 +153,5 @@ if __name__ == "__main__":
             "transformers": transformers.__version__,
             "threads": torch.get_num_threads(),
         },
-        {job.__name__: job for job in (train_setup, train, evaluate_setup, evaluate)},
+        {job.__name__: job for job in (train_setup, train, evaluate_setup, evaluate, load)},
     )

@@ -9,6 +9,7 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
         os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
     ).strip()
 
+import numpy as np
 import pytest
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
@@ -39,3 +40,24 @@ def golden(request):
         )
 
     return check
+
+
+@pytest.fixture(scope="session")
+def stack_layers():
+    """``stack_layers(params)``: the parameters of the scanned network, from the unscanned one's."""
+
+    def stack(params):
+        result = {name: tree for name, tree in params.items() if name not in ("encoder", "decoder")}
+        for name in ("encoder", "decoder"):
+            rest = {k: v for k, v in params[name].items() if not k.startswith("layers_")}
+            layers = [params[name][f"layers_{n}"] for n in range(len(params[name]) - len(rest))]
+            result[name] = {**rest, name: _stacked(layers)}
+        return result
+
+    return stack
+
+
+def _stacked(layers):
+    if isinstance(layers[0], dict):
+        return {key: _stacked([layer[key] for layer in layers]) for key in layers[0]}
+    return np.stack(layers, axis=1)

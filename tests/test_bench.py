@@ -175,13 +175,26 @@ def test_our_mixture_starts_where_seqio_is_absent(tmp_path, monkeypatch):
 
 def test_smallest_parts_run(tmp_path):
     environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "T5X_PATH")}
-    command = [sys.executable, "-m", "bench", "--quick", "--only=ceiling,train", "--shapes=tiny"]
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "--quick",
+        "--only=ceiling,train,convert",
+        "--shapes=tiny",
+    ]
     command += [f"--json={tmp_path / 'results.json'}", "--transformers_python=/no/such/python"]
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     written = json.loads((tmp_path / "results.json").read_text())
     found = {(item["name"], item["system"]) for item in written["results"]}
-    assert found == {("matrix product", OURS), ("training, tiny", OURS)}
+    assert found == {
+        ("matrix product", OURS),
+        ("training, tiny", OURS),
+        ("loading tiny's folder", OURS),
+        ("import of tiny's folder", OURS),
+        ("import: peak memory", OURS),
+    }
     assert all(item["median"] > 0 for item in written["results"])
     assert {item["system"] for item in written["skipped"]} == {parts.T5X, parts.TRANSFORMERS}
     assert "training, tiny" in run.stdout and "skipped: train, tiny, T5X" in run.stdout

@@ -82,7 +82,7 @@ def losses(model_dir):
 
 
 def final_state(model_dir):
-    path = model_dir / "checkpoints" / str(STEPS) / "state"
+    path = model_dir / f"checkpoint_{STEPS}" / "state"
     tree = ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).restore(path)
     return {str(path): np.asarray(leaf) for path, leaf in _leaves(tree)}
 
@@ -127,7 +127,7 @@ def test_run_killed_at_a_random_step_resumes_to_the_same_bits(whole, tmp_path, s
     wait_for_step(process, int(generator.integers(5, STEPS - 6)))
     process.kill()
     process.wait()
-    assert not (tmp_path / "checkpoints" / str(STEPS)).exists()
+    assert not (tmp_path / f"checkpoint_{STEPS}").exists()
     result = run(tmp_path)
     assert result.returncode == 0, result.stderr
     assert "Resuming" in result.stdout
@@ -141,7 +141,7 @@ def test_sigterm_saves_and_the_same_command_resumes(whole, tmp_path):
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
     stopped_at = int(re.search(r"at step (\d+), saved", output)[1])
-    assert (tmp_path / "checkpoints" / str(stopped_at)).exists()
+    assert (tmp_path / f"checkpoint_{stopped_at}").exists()
     assert run(tmp_path).returncode == 0
     assert_equal_runs(whole, tmp_path)
 
@@ -150,7 +150,7 @@ def test_finished_run_does_nothing(whole):
     before = time.time()
     result = run(whole)
     assert result.returncode == 0
-    newest = max(p.stat().st_mtime for p in (whole / "checkpoints").rglob("*"))
+    newest = max(p.stat().st_mtime for p in whole.rglob("checkpoint_*/**/*"))
     assert newest < before
 
 
@@ -161,7 +161,7 @@ def test_examples_per_task_and_files(whole):
     assert {task["labelled"] for task in data["tasks"].values()} == {False}
     assert "train_script.train.model_dir" in (whole / "config.gin").read_text()
     assert "total" in (whole / "parameters.txt").read_text()
-    kept = sorted(int(path.name) for path in (whole / "checkpoints").iterdir())
+    kept = sorted(int(path.name.split("_")[1]) for path in whole.glob("checkpoint_*"))
     assert kept == [STEPS - 4, STEPS]
 
 

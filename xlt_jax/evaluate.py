@@ -8,6 +8,7 @@ import optax
 from etils import epath
 
 from xlt_jax import configuration
+from xlt_jax.convert import restore
 from xlt_jax.evaluation import predictions, zero_shot
 from xlt_jax.evaluation.tensorboard import ScalarWriter
 from xlt_jax.training import checkpoint, partition, state
@@ -36,10 +37,10 @@ def evaluate(
         model.module, model.vocabulary, dataset_cfg, partitioner, on_progress=Progress()
     )
     described = state.describe(model.module, optax.identity(), partitioner)
-    path = checkpoint.find(restore_checkpoint_cfg.path, restore_checkpoint_cfg.mode)
-    step = checkpoint.step_of(path)
-    params = checkpoint.restore_params(path, described.params, strict=restore_checkpoint_cfg.strict)
-    print(f"Scoring {path}, step {step:,}.", flush=True)
+    opened = restore.open_weights(restore_checkpoint_cfg.path, restore_checkpoint_cfg.mode)
+    params = restore.restore_params(opened, described.params, strict=restore_checkpoint_cfg.strict)
+    step = opened.step
+    print(f"Scoring {opened.path} ({opened.format}), step {step:,}.", flush=True)
 
     start = time.monotonic()
     with partitioner.context():
@@ -52,7 +53,7 @@ def evaluate(
     writer.close()
     summarize_config_fn(folder, None, step)
     (folder / "evaluation.json").write_text(
-        json.dumps({"checkpoint": str(path), "step": step, "seconds": seconds})
+        json.dumps({"checkpoint": opened.path, "step": step, "seconds": seconds})
     )
     for name, value in scores.items():
         if name.startswith("mean/"):

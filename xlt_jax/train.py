@@ -15,6 +15,7 @@ import numpy as np
 from etils import epath
 
 from xlt_jax import configuration
+from xlt_jax.convert import restore
 from xlt_jax.data import features, mixtures, tokens
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.evaluation import predictions, zero_shot
@@ -87,8 +88,8 @@ def train(
     optimizer = model.optimizer_def(trainer.learning_rate_fn)
     described = state.describe(model.module, optimizer, partitioner)
     base_rng = jax.random.key(random_seed)
-    restore = checkpoint_cfg.restore
-    run = {"first_step": 0, "initial_checkpoint": restore.path if restore else None}
+    initial = checkpoint_cfg.restore
+    run = {"first_step": 0, "initial_checkpoint": initial.path if initial else None}
     seen = np.zeros(len(tables), np.int64)  # examples of each task since the run's first step
     if saver.latest_step() is not None:
         train_state, saved = saver.restore(described)
@@ -96,20 +97,20 @@ def train(
         seen = np.asarray([saved["examples"][table.name] for table in tables])
         run = saved["run"]
         print(f"Resuming {model_dir} at step {int(train_state.step):,}.")
-    elif restore and restore.path:
-        run["first_step"] = checkpoint.step_of(checkpoint.find(restore.path, restore.mode))
+    elif initial and initial.path:
+        opened = restore.open_weights(initial.path, initial.mode)
+        run["first_step"] = opened.step
         wanted = described.params
-        if restore.fallback_to_scratch:
+        if initial.fallback_to_scratch:
             wanted = state.create(model.module, optimizer, partitioner, base_rng).params
-        params = checkpoint.restore_params(
-            restore.path,
+        params = restore.restore_params(
+            opened,
             wanted,
-            mode=restore.mode,
-            strict=restore.strict,
-            fallback_to_scratch=restore.fallback_to_scratch,
+            strict=initial.strict,
+            fallback_to_scratch=initial.fallback_to_scratch,
         )
-        train_state = state.with_params(params, optimizer, described, run["first_step"])
-        print(f"Starting from {restore.path}, step {run['first_step']:,}.")
+        train_state = state.with_params(params, optimizer, described, opened.step)
+        print(f"Starting from {opened.path} ({opened.format}), step {opened.step:,}.")
     else:
         train_state = state.create(model.module, optimizer, partitioner, base_rng)
     if relative_steps is not None:

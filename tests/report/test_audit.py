@@ -53,7 +53,7 @@ def test_labels_of_other_benchmarks_and_of_the_task_are_told_apart(root):
 
 
 @pytest.mark.parametrize("language", ["sw", "swh_Latn"], ids=["code", "alias"])
-@pytest.mark.parametrize("link", ["runs/gone/pretrain", "runs/gone/pretrain/checkpoints/100"])
+@pytest.mark.parametrize("link", ["runs/gone/pretrain", "runs/gone/pretrain/checkpoint_100"])
 def test_a_leak_two_links_back_is_found_and_in_no_mean(root, language, link):
     plant(root, "pretrain", f"cldr_pairs.{language}")
     edit(
@@ -100,7 +100,7 @@ def test_a_broken_link_is_said_and_not_called_zero_shot(root):
 
 def test_the_checkpoint_that_the_evaluation_loaded_counts_not_the_recipe(root):
     path = root / "none_zero_shot" / "evaluation.json"
-    path.write_text(json.dumps({"checkpoint": "runs/x/multitask_finetune/checkpoints/100"}))
+    path.write_text(json.dumps({"checkpoint": "runs/x/multitask_finetune/checkpoint_100"}))
     assert exposures(root, "none")["sw"] == "language seen"
 
 

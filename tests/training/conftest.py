@@ -43,14 +43,24 @@ def random_batch(rows=16, seed=0, inputs=12, targets=6, vocab_size=64):
     }
 
 
-class Run:
-    """A tiny run; ``train(n)`` returns the state and all metrics."""
+# Stacks of a depth that is no other size of the network, and both kinds of factored tables.
+SEVERAL_LAYERS = dict(num_encoder_layers=3, num_decoder_layers=2, relative_bias="per_layer")
 
-    def __init__(self, devices=1, num_partitions=1, dropout_rate=0.0, **options):
-        self.network = tiny_network(dropout_rate=dropout_rate)
+
+class Run:
+    """A tiny run; ``train(n)`` returns the state and all metrics.
+
+    ``scan`` chooses a network of several layers, scanned or not, with a bias in each.
+    """
+
+    def __init__(self, devices=1, num_partitions=1, dropout_rate=0.0, scan=None, **options):
+        network = {} if scan is None else SEVERAL_LAYERS | {"scan_layers": scan}
+        self.network = tiny_network(dropout_rate=dropout_rate, **network)
         self.partitioner = Partitioner(num_partitions, devices=jax.devices()[:devices])
         self.learning_rate = optim.create_learning_rate_scheduler(warmup_steps=4)
-        self.optimizer = optim.adafactor(self.learning_rate, min_dim_size_to_factor=16)
+        self.optimizer = optim.adafactor(
+            self.learning_rate, min_dim_size_to_factor=16, layer_axis=mt5.layer_axis
+        )
         self.described = state.describe(self.network, self.optimizer, self.partitioner)
         self.step = step.make_train_step(
             step.make_forward(self.network),

@@ -48,6 +48,38 @@ def test_large_matrices_keep_only_row_and_column_moments():
     assert state.full["table"].shape == (1,) and state.full["narrow"].shape == (200, 16)
 
 
+@pytest.mark.parametrize("shape", [(40, 24), (24, 40), (32, 32), (200, 8), (64,)])
+@pytest.mark.parametrize("scaled", [True, False])
+def test_stacked_layers_are_updated_one_by_one(shape, scaled):
+    """Layers of different size and gradient, along axis 1, as if each were a parameter."""
+    options = dict(multiply_by_parameter_scale=scaled, min_dim_size_to_factor=16)
+    alone = optim.adafactor(0.1, **options)
+    together = optim.adafactor(
+        0.1, **options, layer_axis=lambda path: 1 if path.startswith("stack/") else None
+    )
+    size = np.array([0.1, 1.0, 30.0], np.float32)
+
+    def layers(seed):
+        values = np.random.default_rng(seed).normal(size=(3, *shape)).astype(np.float32)
+        return [scale * value for scale, value in zip(size, values)]
+
+    def trees(layers):
+        return {"layers": layers}, {"stack": {"kernel": np.stack(layers, axis=1)}, "one": layers[0]}
+
+    params = list(trees(layers(0)))
+    states = [alone.init(params[0]), together.init(params[1])]
+    for seed in range(1, 4):
+        for index, gradients in enumerate(trees(layers(seed))):
+            optimizer = (alone, together)[index]
+            updates, states[index] = optimizer.update(gradients, states[index], params[index])
+            params[index] = optax.apply_updates(params[index], updates)
+    expected = np.stack(params[0]["layers"], axis=1)
+    np.testing.assert_allclose(params[1]["stack"]["kernel"], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(params[1]["one"], params[0]["layers"][0])
+    one, stacked = states[0].row["layers"][0].size, states[1].row["stack"]["kernel"].size
+    assert stacked == (one if one == 1 else 3 * one)  # factored alike
+
+
 def test_rows_without_gradient_do_not_move():
     params = random_tree(0)
     gradient = random_tree(1)

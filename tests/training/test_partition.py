@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
+from xlt_jax.models import mt5
 from xlt_jax.training import optim, partition, state
 from xlt_jax.training.partition import Partitioner
 
@@ -35,6 +36,25 @@ def test_second_moments_follow_their_parameter(make_network):
     assert moments.count.sharding.spec == PartitionSpec()
     full = describe(make_network(), Partitioner(2), 1000).opt_state.full
     assert full["token_embedder"]["embedding"].sharding.spec == PartitionSpec("model", None)
+
+
+def test_layer_axis_is_copied_and_moments_of_stacked_layers_follow(make_network):
+    network = make_network(scan_layers=True, num_encoder_layers=3, relative_bias="per_layer")
+    optimizer = optim.adafactor(0.1, min_dim_size_to_factor=16, layer_axis=mt5.layer_axis)
+    described = state.describe(network, optimizer, Partitioner(2))
+
+    def of(tree, *path):
+        for name in ("encoder", "encoder", *path):
+            tree = tree[name]
+        return tree.shape, tree.sharding.spec
+
+    wi = ("mlp", "wi_0", "kernel")
+    table = ("relpos_bias", "rel_embedding")
+    assert of(described.params, *wi) == ((32, 3, 64), PartitionSpec(None, None, "model"))
+    assert of(described.opt_state.row, *wi) == ((32, 3), PartitionSpec(None, None))
+    assert of(described.opt_state.column, *wi) == ((3, 64), PartitionSpec(None, "model"))
+    assert of(described.params, *table) == ((8, 3, 32), PartitionSpec("model", None, None))
+    assert of(described.opt_state.full, *table) == ((8, 3, 32), PartitionSpec("model", None, None))
 
 
 def test_two_dimensional_rules_use_each_mesh_axis_once(make_network):

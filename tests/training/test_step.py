@@ -9,7 +9,7 @@ import pytest
 
 import xlt_jax.objectives
 from xlt_jax.objectives import lm
-from xlt_jax.training import step
+from xlt_jax.training import state, step
 
 OBJECTIVES = [
     importlib.import_module(f"xlt_jax.objectives.{module.name}").objective
@@ -94,6 +94,29 @@ def test_eight_devices_equal_one(make_run, num_partitions, options):
     eight, metrics = make_run(devices=8, num_partitions=num_partitions, **options).train(2)
     assert_close(metrics, one_metrics, 1e-4)
     assert_close(jax.device_get(eight.params), jax.device_get(one.params), 1e-5)
+
+
+@pytest.mark.parametrize("num_partitions", [1, 4])
+def test_scanned_layers_train_like_unscanned_ones(make_run, stack_layers, num_partitions):
+    """Five steps of Adafactor: factors, clipping and parameter scale are those of one layer."""
+    plain = make_run(scan=False)
+    scanned = make_run(scan=True, devices=8, num_partitions=num_partitions)
+    start = plain.create()
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, scanned.described.params)
+    stacked = jax.device_put(stack_layers(jax.device_get(start.params)), shardings)
+    stacked = state.with_params(stacked, scanned.optimizer, scanned.described)
+    before = jax.device_get(start.params)
+    after, metrics = plain.train(5, start)
+    scanned_after, scanned_metrics = scanned.train(5, stacked)
+    assert_close(scanned_metrics, metrics, 1e-4)
+    after = jax.device_get(after.params)
+    assert_close(jax.device_get(scanned_after.params), stack_layers(after), 2e-5)
+    moved = jax.tree.map(lambda old, new: np.abs(new - old).max(), before, after)
+    assert min(jax.tree.leaves(moved)) > 1e-3
+    for leaf, described in zip(
+        jax.tree.leaves(scanned_after), jax.tree.leaves(scanned.described), strict=True
+    ):
+        assert leaf.sharding.is_equivalent_to(described.sharding, leaf.ndim)
 
 
 def test_shardings_survive_the_step(make_run):

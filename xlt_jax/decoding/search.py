@@ -89,6 +89,12 @@ def beam_search(
     batch_size = encoder_input_tokens_BL.shape[0]
     best_penalty = length_penalty(max_decode_len, alpha)
 
+    def reorder(rows_N, beam_BW):
+        return flatten(pick(rows_N.reshape(*beam_BW.shape, *rows_N.shape[1:]), beam_BW))
+
+    if network.config.rows_axis == 1:
+        reorder = jax.vmap(reorder, in_axes=(0, None))  # layer by layer
+
     def unfinished(state):
         position, _, _, live_BW, _, done_BW, _ = state
         # A live beam only loses by growing, and its penalty is at most that of the full length.
@@ -110,10 +116,7 @@ def beam_search(
 
         live_BW, keep_BW = jax.lax.top_k(jnp.where(ends_BX, NEVER, total_BX), num_beams)
         beam_BW = pick(beam_BX, keep_BW)
-        caches = jax.tree.map(
-            lambda leaf: flatten(pick(leaf.reshape(*live_BW.shape, *leaf.shape[1:]), beam_BW)),
-            caches,
-        )
+        caches = jax.tree.map(lambda leaf: reorder(leaf, beam_BW), caches)
 
         scores_BX = jnp.where(ends_BX, total_BX / length_penalty(position + 1, alpha), NEVER)
         done_BW, best_BW = jax.lax.top_k(jnp.concatenate([done_BW, scores_BX], axis=1), num_beams)
@@ -167,11 +170,10 @@ def prepare(
         variables, encoded_BLD, encoder_input_tokens_BL, max_decode_len, method="memory"
     )
 
-    def repeat(leaf):
-        return jnp.repeat(leaf, repeats, axis=0)
-
+    rows_axis = network.config.rows_axis
     memory = memory.replace(
-        layers=jax.tree.map(repeat, memory.layers), is_source=repeat(memory.is_source)
+        layers=jax.tree.map(lambda leaf: jnp.repeat(leaf, repeats, rows_axis), memory.layers),
+        is_source=jnp.repeat(memory.is_source, repeats, axis=0),
     )
     caches = mt5.empty_caches(network.config, memory.is_source.shape[0], max_decode_len)
     return Start(memory, caches, ~memory.is_source.any(axis=1))

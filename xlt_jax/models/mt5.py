@@ -1,33 +1,46 @@
 """mT5: T5 1.1's encoder-decoder with T5X's parameter names, logical axes and call signature."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
 from xlt_jax.arrays import Array
-from xlt_jax.models import layers
+from xlt_jax.models import layers, stacks
 
 DTYPES = ("float32", "bfloat16")
-LOOKUPS = ("gather", "one_hot")
+CHOICES = {
+    "embedding_lookup": ("gather", "one_hot"),
+    "relative_bias": ("shared", "per_layer"),
+    "scan_layers": (False, True),
+    "remat_policy": stacks.REMAT_POLICIES,
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class T5Config:
-    """Sizes and options of the network; fields and defaults are T5X's, but for the last.
+    """Sizes and options of the network; fields and defaults are T5X's, but for the last four.
 
-    mT5 has ``mlp_activations=("gelu", "linear")``.
+    mT5 has ``mlp_activations=("gelu", "linear")``, umT5 also ``relative_bias="per_layer"``.
 
     Attributes:
         dtype: Of activations; parameters, softmax and logits are float32.
         logits_via_embedding: Output tied to the token table (T5 1.0).
         float32_attention_logits: Multiplies queries and keys in float32 whatever ``dtype`` is.
         embedding_lookup: "gather", or "one_hot" for TPUs with the table sharded over tokens.
+        relative_bias: "shared": one table of relative positions for all layers of a stack (T5,
+            mT5, ByT5); "per_layer": one in each layer (umT5).
+        scan_layers: Layers are stacked and run by a scan, with the parameter names of T5X's
+            scalable_t5. Compiles faster, decodes slower: every step copies the cache.
+        remat_policy: What the backward pass computes anew to save memory, by T5X's names: "none",
+            "full" all but the input of each layer, "minimal" all but that and the products with
+            parameters.
 
     Raises:
-        ValueError: A size below 1, a rate outside [0, 1), an unknown dtype, activation or look-up.
+        ValueError: A size below 1, a rate outside [0, 1), an unknown dtype, activation or option.
     """
 
     vocab_size: int
@@ -43,6 +56,9 @@ class T5Config:
     logits_via_embedding: bool = False
     float32_attention_logits: bool = False
     embedding_lookup: str = "gather"
+    relative_bias: str = "shared"
+    scan_layers: bool = False
+    remat_policy: str = "none"
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -62,22 +78,36 @@ class T5Config:
                 f"T5Config.mlp_activations is {self.mlp_activations!r}; give a tuple of "
                 f"{', '.join(layers.ACTIVATIONS)}. mT5 has ('gelu', 'linear')."
             )
-        if self.embedding_lookup not in LOOKUPS:
-            raise ValueError(
-                f"T5Config.embedding_lookup is {self.embedding_lookup!r}; give one of {LOOKUPS}."
-            )
+        for name, allowed in CHOICES.items():
+            value = getattr(self, name)
+            if value not in allowed or type(value) is not type(allowed[0]):
+                raise ValueError(f"T5Config.{name} is {value!r}; give one of {allowed}.")
         # Gin gives strings and lists; Flax wants hashable values.
         object.__setattr__(self, "dtype", jnp.dtype(dtype))
         object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
+
+    @property
+    def rows_axis(self) -> int:
+        """Axis of the examples in caches and ``Memory.layers``: scanned layers come first."""
+        return int(self.scan_layers)
 
 
 @struct.dataclass
 class Memory:
     """What every decoding step reads and no step changes."""
 
-    layers: tuple[layers.StepCache, ...]  # keys and values of the encoded source
+    layers: Any  # keys and values of the encoded source: a StepCache for each layer, or stacked
     is_source: Array  # BL, True on source tokens
-    bias: Array  # HTT, relative position bias of the decoder
+    bias: Any  # HTT, relative position bias of the decoder; "per_layer" one for each, or stacked
+
+
+def layer_axis(path: str) -> int | None:
+    """The axis of layers in the parameter at ``path``, such as "encoder/encoder/mlp/wo/kernel".
+
+    None of a parameter that no scan stacked.
+    """
+    is_stacked = path.startswith(("encoder/encoder/", "decoder/decoder/"))
+    return stacks.LAYER_AXIS if is_stacked else None
 
 
 def make_norm(config: T5Config) -> layers.RMSNorm:
@@ -116,6 +146,8 @@ class EncoderLayer(nn.Module):
 
     def setup(self):
         """Creates the sublayers."""
+        if self.config.relative_bias == "per_layer":
+            self.relpos_bias = layers.RelativeBias(self.config.num_heads)
         self.pre_attention_layer_norm = make_norm(self.config)
         self.attention = make_attention(self.config)
         self.pre_mlp_layer_norm = make_norm(self.config)
@@ -123,9 +155,12 @@ class EncoderLayer(nn.Module):
         self.dropout = make_dropout(self.config)
 
     def __call__(
-        self, x_BLD: Array, mask_B1LL: Array, bias_HLL: Array, deterministic: bool
+        self, x_BLD: Array, mask_B1LL: Array, bias_HLL: Array | None, deterministic: bool
     ) -> Array:
-        """The layer's output, BLD."""
+        """The layer's output, BLD; without ``bias_HLL`` it has its own."""
+        if bias_HLL is None:
+            length = x_BLD.shape[1]
+            bias_HLL = self.relpos_bias(length, length, bidirectional=True)
         y_BLD = self.pre_attention_layer_norm(x_BLD)
         y_BLD = self.attention(y_BLD, y_BLD, mask_B1LL, bias_HLL, deterministic)
         x_BLD = x_BLD + self.dropout(y_BLD, deterministic=deterministic)
@@ -140,6 +175,8 @@ class DecoderLayer(nn.Module):
 
     def setup(self):
         """Creates the sublayers."""
+        if self.config.relative_bias == "per_layer":
+            self.relpos_bias = layers.RelativeBias(self.config.num_heads)
         self.pre_self_attention_layer_norm = make_norm(self.config)
         self.self_attention = make_attention(self.config)
         self.pre_cross_attention_layer_norm = make_norm(self.config)
@@ -154,10 +191,16 @@ class DecoderLayer(nn.Module):
         encoded_BLD: Array,
         self_mask_B1TT: Array | None,
         cross_mask_B1TL: Array,
-        bias_HTT: Array,
+        bias_HTT: Array | None,
+        max_decode_length: int,
         deterministic: bool,
     ) -> Array:
-        """The layer's output, BTD; without ``self_mask_B1TT`` one step of T5X's cache protocol."""
+        """The layer's output, BTD; without ``self_mask_B1TT`` one step of T5X's cache protocol.
+
+        Without ``bias_HTT`` the layer has its own, for ``max_decode_length`` positions.
+        """
+        if bias_HTT is None:
+            bias_HTT = self.relpos_bias(max_decode_length, max_decode_length, bidirectional=False)
         y_BTD = self.pre_self_attention_layer_norm(x_BTD)
         if self_mask_B1TT is None:
             y_BTD = self.self_attention.cached(y_BTD, bias_HTT)
@@ -178,14 +221,15 @@ class DecoderLayer(nn.Module):
         cache: layers.StepCache,
         position: Array,
         source: layers.StepCache,
-        memory: Memory,
+        is_source_BL: Array,
+        bias_HTT: Array,
     ) -> tuple[Array, layers.StepCache]:
         """The layer's output for one token, B1D, and its new cache."""
         y_B1D = self.pre_self_attention_layer_norm(x_B1D)
-        y_B1D, cache = self.self_attention.causal_step(y_B1D, cache, position, memory.bias)
+        y_B1D, cache = self.self_attention.causal_step(y_B1D, cache, position, bias_HTT)
         x_B1D = x_B1D + y_B1D
         y_B1D = self.pre_cross_attention_layer_norm(x_B1D)
-        x_B1D = x_B1D + self.encoder_decoder_attention.step(y_B1D, source, memory.is_source, None)
+        x_B1D = x_B1D + self.encoder_decoder_attention.step(y_B1D, source, is_source_BL, None)
         return x_B1D + self.mlp(self.pre_mlp_layer_norm(x_B1D), deterministic=True), cache
 
 
@@ -196,21 +240,36 @@ class Encoder(nn.Module):
 
     def setup(self):
         """Creates the layers."""
-        self.relpos_bias = layers.RelativeBias(self.config.num_heads)
-        self.layers = [EncoderLayer(self.config) for _ in range(self.config.num_encoder_layers)]
-        self.encoder_norm = make_norm(self.config)
-        self.input_dropout = make_dropout(self.config)
-        self.output_dropout = nn.Dropout(self.config.dropout_rate)  # every value, as in T5X
+        config = self.config
+        if config.relative_bias == "shared":
+            self.relpos_bias = layers.RelativeBias(config.num_heads)
+        if config.scan_layers:
+            self.encoder = EncoderLayer(config)  # for all layers; the name is scalable_t5's
+        else:
+            self.layers = [EncoderLayer(config) for _ in range(config.num_encoder_layers)]
+        self.encoder_norm = make_norm(config)
+        self.input_dropout = make_dropout(config)
+        self.output_dropout = nn.Dropout(config.dropout_rate)  # every value, as in T5X
 
     def __call__(
         self, x_BLD: Array, mask_B1LL: Array, deterministic: bool, num_layers: int | None = None
     ) -> Array:
         """Encoded tokens, BLD, normalised; after ``num_layers`` as they are, unless it is None."""
-        length = x_BLD.shape[1]
-        bias_HLL = self.relpos_bias(length, length, bidirectional=True)
-        x_BLD = self.input_dropout(x_BLD, deterministic=deterministic)
-        for layer in self.layers[:num_layers]:
-            x_BLD = layer(x_BLD, mask_B1LL, bias_HLL, deterministic)
+        config, length, bias_HLL = self.config, x_BLD.shape[1], None
+        if config.relative_bias == "shared":
+            bias_HLL = self.relpos_bias(length, length, bidirectional=True)
+
+        def one(layer: EncoderLayer, x_BLD: Array) -> tuple[Array, None]:
+            return layer(x_BLD, mask_B1LL, bias_HLL, deterministic), None
+
+        x_BLD, _ = stacks.run(
+            self.encoder if config.scan_layers else self.layers,
+            one,
+            self.input_dropout(x_BLD, deterministic=deterministic),
+            length=config.num_encoder_layers,
+            stop=num_layers,
+            remat_policy=config.remat_policy,
+        )
         if num_layers is not None:
             return x_BLD
         return self.output_dropout(self.encoder_norm(x_BLD), deterministic=deterministic)
@@ -224,8 +283,12 @@ class Decoder(nn.Module):
     def setup(self):
         """Creates the layers."""
         config = self.config
-        self.relpos_bias = layers.RelativeBias(config.num_heads)
-        self.layers = [DecoderLayer(config) for _ in range(config.num_decoder_layers)]
+        if config.relative_bias == "shared":
+            self.relpos_bias = layers.RelativeBias(config.num_heads)
+        if config.scan_layers:
+            self.decoder = DecoderLayer(config)  # for all layers; the name is scalable_t5's
+        else:
+            self.layers = [DecoderLayer(config) for _ in range(config.num_decoder_layers)]
         self.decoder_norm = make_norm(config)
         self.dropout = make_dropout(config)
         if not config.logits_via_embedding:
@@ -241,35 +304,83 @@ class Decoder(nn.Module):
         deterministic: bool,
     ) -> Array:
         """Decoded tokens, BTD, normalised."""
-        bias_HTT = self.relpos_bias(max_decode_length, max_decode_length, bidirectional=False)
-        x_BTD = self.dropout(x_BTD, deterministic=deterministic)
-        for layer in self.layers:
+        bias_HTT = None
+        if self.config.relative_bias == "shared":
+            bias_HTT = self.relpos_bias(max_decode_length, max_decode_length, bidirectional=False)
+
+        def one(layer: DecoderLayer, x_BTD: Array) -> tuple[Array, None]:
             x_BTD = layer(
-                x_BTD, encoded_BLD, self_mask_B1TT, cross_mask_B1TL, bias_HTT, deterministic
+                x_BTD,
+                encoded_BLD,
+                self_mask_B1TT,
+                cross_mask_B1TL,
+                bias_HTT,
+                max_decode_length,
+                deterministic,
             )
+            return x_BTD, None
+
+        x_BTD = self.dropout(x_BTD, deterministic=deterministic)
+        x_BTD, _ = self._over_layers(one, x_BTD, remat_policy=self.config.remat_policy)
         return self.dropout(self.decoder_norm(x_BTD), deterministic=deterministic)
 
     def memory(self, encoded_BLD: Array, mask_BL: Array, max_decode_length: int) -> Memory:
         """All that decoding steps read, computed once."""
-        bias_HTT = self.relpos_bias(max_decode_length, max_decode_length, bidirectional=False)
-        source = (layer.encoder_decoder_attention.memory(encoded_BLD) for layer in self.layers)
-        return Memory(tuple(source), mask_BL, bias_HTT)
 
-    def step(
-        self, x_B1D: Array, caches: tuple[layers.StepCache, ...], position: Array, memory: Memory
-    ) -> tuple[Array, tuple[layers.StepCache, ...]]:
+        def source(layer: DecoderLayer, carry: tuple) -> tuple[tuple, layers.StepCache]:
+            return carry, layer.encoder_decoder_attention.memory(encoded_BLD)
+
+        def own_bias(layer: DecoderLayer, carry: tuple) -> tuple[tuple, Array]:
+            size = (max_decode_length, max_decode_length)
+            return carry, layer.relpos_bias(*size, bidirectional=False)
+
+        if self.config.relative_bias == "shared":
+            bias = self.relpos_bias(max_decode_length, max_decode_length, bidirectional=False)
+        else:
+            _, bias = self._over_layers(own_bias, ())
+        _, sources = self._over_layers(source, ())
+        return Memory(sources, mask_BL, bias)
+
+    def step(self, x_B1D: Array, caches: Any, position: Array, memory: Memory) -> tuple[Array, Any]:
         """One decoded token, B1D, normalised, and the new caches."""
-        new_caches = []
-        for layer, cache, source in zip(self.layers, caches, memory.layers):
-            x_B1D, cache = layer.step(x_B1D, cache, position, source, memory)
-            new_caches.append(cache)
-        return self.decoder_norm(x_B1D), tuple(new_caches)
+        is_shared = self.config.relative_bias == "shared"
+
+        def one(
+            layer: DecoderLayer,
+            x_B1D: Array,
+            cache: layers.StepCache,
+            source: layers.StepCache,
+            own_bias_HTT: Array | None,
+        ) -> tuple[Array, layers.StepCache]:
+            bias_HTT = memory.bias if is_shared else own_bias_HTT
+            return layer.step(x_B1D, cache, position, source, memory.is_source, bias_HTT)
+
+        own_biases = None if is_shared else memory.bias
+        x_B1D, caches = self._over_layers(one, x_B1D, caches, memory.layers, own_biases)
+        return self.decoder_norm(x_B1D), caches
+
+    def _over_layers(
+        self, body: Callable, carry: Any, *own: Any, remat_policy: str = "none"
+    ) -> tuple[Any, Any]:
+        return stacks.run(
+            self.decoder if self.config.scan_layers else self.layers,
+            body,
+            carry,
+            *own,
+            length=self.config.num_decoder_layers,
+            remat_policy=remat_policy,
+        )
 
 
 class Transformer(nn.Module):
     """The encoder-decoder. Token 0 is padding, and the decoder's first input."""
 
     config: T5Config
+
+    @property
+    def scan_layers(self) -> bool:
+        """Whether T5X's decoding finds the layers first in caches."""
+        return self.config.scan_layers
 
     def setup(self):
         """Creates table and stacks."""
@@ -427,9 +538,7 @@ class Transformer(nn.Module):
         """What all decoding steps of ``encoded_BLD`` share."""
         return self.decoder.memory(encoded_BLD, encoder_input_tokens > 0, max_decode_len)
 
-    def step(
-        self, ids_B: Array, caches: tuple[layers.StepCache, ...], position: Array, memory: Memory
-    ) -> tuple[Array, tuple[layers.StepCache, ...]]:
+    def step(self, ids_B: Array, caches: Any, position: Array, memory: Memory) -> tuple[Array, Any]:
         """Logits after one more token, BV float32, and the new caches; no dropout.
 
         Args:
@@ -444,11 +553,12 @@ class Transformer(nn.Module):
         return self.logits(hidden_B1D)[:, 0], caches
 
 
-def empty_caches(
-    config: T5Config, batch_size: int, max_decode_len: int
-) -> tuple[layers.StepCache, ...]:
-    """The decoder's caches before the first step, one for each layer."""
+def empty_caches(config: T5Config, batch_size: int, max_decode_len: int) -> Any:
+    """The decoder's caches before the first step: one for each layer, or one of stacked arrays."""
     shape = (batch_size, config.num_heads, config.head_dim, max_decode_len)
+    if config.scan_layers:
+        zeros = jnp.zeros((config.num_decoder_layers, *shape), config.dtype)
+        return layers.StepCache(zeros, zeros)
     zeros = jnp.zeros(shape, config.dtype)
     return (layers.StepCache(zeros, zeros),) * config.num_decoder_layers
 

@@ -138,7 +138,7 @@ def parent(stage: StageRun) -> tuple[StageRun | None, str | None]:
         return None, None
     path = Path(stage.start_from)
     places = [path, *path.parents, stage.folder.parent / path.name]
-    # A checkpoint inside a run (<run>/checkpoints/1000) and a run that was moved with its siblings.
+    # A checkpoint inside a run (<run>/checkpoint_1000) and a run that was moved with its siblings.
     places += [stage.folder.parent / part for part in reversed(path.parts)]
     for place in places:
         if (place / "training_data.json").is_file():

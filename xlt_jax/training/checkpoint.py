@@ -1,11 +1,14 @@
-"""Checkpoints of a run in MODEL_DIR/checkpoints/STEP, written by Orbax beside the training.
+"""A run's checkpoints, MODEL_DIR/checkpoint_STEP, written by Orbax beside the training.
 
-A folder with a step's number is complete: Orbax writes elsewhere and renames last.
+The layout is T5X's: ``state`` holds {"target": parameters, "state": {"step", "param_states"}}, so
+that T5X finds our parameters; ``convert`` reads those of others. A folder with that name is
+complete: Orbax writes elsewhere and renames last.
 """
 
 import errno
 import math
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from typing import Any
@@ -16,11 +19,10 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-from xlt_jax.arrays import Params
 from xlt_jax.training.config import SaveCheckpointConfig
 from xlt_jax.training.state import TrainState
 
-FOLDER = "checkpoints"
+PREFIX = "checkpoint"
 STATE = "state"
 DATA = "data"
 
@@ -37,7 +39,7 @@ class Checkpointer:
     """
 
     def __init__(self, model_dir: str | os.PathLike, config: SaveCheckpointConfig):
-        self._directory = writable_folder(_absolute(model_dir) / FOLDER)
+        self._directory = writable_folder(_absolute(model_dir))
         self._config = config
         self._manager = ocp.CheckpointManager(
             self._directory,
@@ -48,7 +50,7 @@ class Checkpointer:
                 best_fn=_metric_of(config) if config.keep_best_metric else None,
                 best_mode=config.keep_best_mode,
                 cleanup_tmp_directories=True,  # what a killed process left behind
-                step_prefix=None,
+                step_prefix=PREFIX,
             ),
         )
 
@@ -78,10 +80,11 @@ class Checkpointer:
         _check_space(self._directory, state)
         if metrics is not None and self._config.keep_best_metric not in metrics:
             metrics = None
+        tree = _saved_form(state)
         params_args = ocp.SaveArgs(dtype=jnp.dtype(self._config.dtype))
-        save_args = jax.tree.map(lambda _: ocp.SaveArgs(), state)
-        save_args = save_args.replace(params=jax.tree.map(lambda _: params_args, state.params))
-        items = {STATE: ocp.args.PyTreeSave(state, save_args=save_args)}
+        save_args = jax.tree.map(lambda _: ocp.SaveArgs(), tree)
+        save_args["target"] = jax.tree.map(lambda _: params_args, tree["target"])
+        items = {STATE: ocp.args.PyTreeSave(tree, save_args=save_args)}
         if self._config.save_dataset:
             items[DATA] = ocp.args.JsonSave(dict(data_state or {}))
         try:
@@ -142,10 +145,11 @@ class Checkpointer:
             raise ValueError(
                 f"{self._directory} has no checkpoint of step {step}; it has: {known}."
             )
-        path = self._directory / str(step)
-        saved = _saved_leaves(path)
-        _check_leaves(path, saved, described, strict=True, fallback_to_scratch=False)
-        state = _read(path, described, partial=False)
+        path = self._directory / f"{PREFIX}_{step}"
+        wanted = _saved_form(described)
+        _check_leaves(path, _saved_leaves(path), wanted)
+        tree = _read(path, wanted)
+        state = TrainState(tree["state"]["step"], tree["target"], tree["state"]["param_states"])
         data_state: dict[str, Any] = {}
         if (path / DATA).is_dir():
             try:
@@ -168,87 +172,12 @@ class Checkpointer:
         )
 
 
-def find(path: str | os.PathLike, mode: str = "specific") -> epath.Path:
-    """The folder of one complete checkpoint.
-
-    Args:
-        path: MODEL_DIR/checkpoints/STEP; or, meaning its latest, MODEL_DIR or
-            MODEL_DIR/checkpoints.
-        mode: "specific" takes each of them, "latest" only the last two.
-
-    Raises:
-        ValueError: Nothing there, or no checkpoint.
-    """
-    path = _absolute(path)
-    try:
-        exists = path.exists()
-    except Exception as error:  # every file system raises its own
-        raise ValueError(
-            f"The checkpoint {path} cannot be read ({type(error).__name__}: "
-            f"{str(error).strip()[:300]}). Without network add --gin_file=gin/local.gin, which "
-            "uses embedded data and a tiny model."
-        ) from error
-    if not exists:
-        near = next((parent for parent in path.parents if parent.exists()), path)
-        raise ValueError(
-            f"The checkpoint {path} does not exist ({near} does). Give a run's MODEL_DIR, or one "
-            f"of its MODEL_DIR/{FOLDER}/STEP."
-        )
-    if (path / STATE).is_dir():
-        if mode == "latest":
-            raise ValueError(
-                f"{path} is a single checkpoint: with mode 'latest' give its run's MODEL_DIR, "
-                "or use mode 'specific'."
-            )
-        return path
-    for folder in (path / FOLDER, path):
-        if steps := _steps(folder):
-            return folder / str(steps[-1])
-    content = (
-        ", ".join(sorted(child.name for child in path.iterdir())[:8]) if path.is_dir() else "a file"
-    )
-    raise ValueError(
-        f"{path} is not a checkpoint: no {STATE}/ in it and no {FOLDER}/STEP/{STATE} below it "
-        f"(it holds: {content or 'nothing'}). Give a run's MODEL_DIR or one of its checkpoints; "
-        "convert foreign weights first."
-    )
-
-
-def step_of(path: str | os.PathLike) -> int:
-    """Number of steps of a checkpoint that ``find`` returned."""
-    return int(epath.Path(path).name)
-
-
-def restore_params(
-    path: str | os.PathLike,
-    params: Params,
-    *,
-    mode: str = "specific",
-    strict: bool = True,
-    fallback_to_scratch: bool = False,
-) -> Params:
-    """Parameters of another run's checkpoint, cast to the types and laid out as ``params``.
-
-    Args:
-        path: See ``find``.
-        params: Shapes, types and shardings; with ``fallback_to_scratch`` arrays.
-        mode: See ``find``.
-        strict: Whether parameters that only the checkpoint has are an error, or are left out.
-        fallback_to_scratch: Whether parameters that the checkpoint lacks keep the values in
-            ``params``, or are an error.
-
-    Raises:
-        ValueError: No checkpoint, a parameter of another shape, one missing or unexpected, or
-            damaged files.
-    """
-    path = find(path, mode)
-    saved = {name: leaf for name, leaf in _saved_leaves(path).items() if name.startswith("params/")}
-    wanted = {"params": params}
-    _check_leaves(path, saved, wanted, strict=strict, fallback_to_scratch=fallback_to_scratch)
-    leaves = _named_leaves(wanted)
-    present = _nest({name: leaf for name, leaf in leaves.items() if name in saved})
-    restored = _named_leaves(_read(path, present, partial=True))
-    return _nest({name: restored.get(name, leaf) for name, leaf in leaves.items()})["params"]
+def _saved_form(state: TrainState) -> dict[str, Any]:
+    """The state as T5X names its parts."""
+    return {
+        "target": state.params,
+        "state": {"step": state.step, "param_states": state.opt_state},
+    }
 
 
 def _preservation_policy(config: SaveCheckpointConfig):
@@ -326,27 +255,16 @@ def _disk_full(what: str, kept: str) -> OSError:
 def _steps(folder: epath.Path) -> list[int]:
     if not folder.is_dir():
         return []
-    found = (child for child in folder.iterdir() if child.name.isdecimal())
-    return sorted(int(child.name) for child in found if (child / STATE).is_dir())
+    found = (child for child in folder.iterdir() if re.fullmatch(rf"{PREFIX}_\d+", child.name))
+    return sorted(int(child.name.rpartition("_")[2]) for child in found if (child / STATE).is_dir())
 
 
 def _named_leaves(tree: Any) -> dict[str, Any]:
-    """``params/encoder/...`` -> leaf, the same for a state and for what Orbax reads without one."""
+    """``target/encoder/...`` -> leaf, the same for a state and for what Orbax reads without one."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
-
-
-def _nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for name, leaf in leaves.items():
-        *folders, last = name.split("/")
-        node = tree
-        for folder in folders:
-            node = node.setdefault(folder, {})
-        node[last] = leaf
-    return tree
 
 
 def _saved_leaves(path: epath.Path) -> dict[str, Any]:
@@ -361,14 +279,7 @@ def _saved_leaves(path: epath.Path) -> dict[str, Any]:
     return leaves
 
 
-def _check_leaves(
-    path: epath.Path,
-    saved: Mapping[str, Any],
-    wanted: Any,
-    *,
-    strict: bool,
-    fallback_to_scratch: bool,
-) -> None:
+def _check_leaves(path: epath.Path, saved: Mapping[str, Any], wanted: Any) -> None:
     """Compares names and shapes before anything is read."""
     leaves = _named_leaves(wanted)
     problems = [
@@ -376,18 +287,16 @@ def _check_leaves(
         for name, leaf in leaves.items()
         if name in saved and tuple(saved[name].shape) != tuple(leaf.shape)
     ]
-    if not fallback_to_scratch:
-        problems += [f"{name}: missing in the checkpoint" for name in leaves if name not in saved]
-    if strict:
-        problems += [f"{name}: unknown to this run" for name in saved if name not in leaves]
+    problems += [f"{name}: missing in the checkpoint" for name in leaves if name not in saved]
+    problems += [f"{name}: unknown to this run" for name in saved if name not in leaves]
     if problems:
         more = f"\n  and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise ValueError(
-            f"The checkpoint {path} does not fit:\n  "
+            f"The checkpoint {path} does not fit, so that this run cannot go on from it:\n  "
             + "\n  ".join(problems[:5])
             + more
-            + "\nUse the model's gin file and vocabulary that the checkpoint was made with, or "
-            "another MODEL_DIR."
+            + "\nUse the model's gin file, vocabulary and optimizer that the checkpoint was made "
+            "with, or another MODEL_DIR with INITIAL_CHECKPOINT_PATH."
         )
 
 
@@ -395,14 +304,12 @@ def _shape(leaf: Any) -> str:
     return "x".join(map(str, leaf.shape)) or "a scalar"
 
 
-def _read(path: epath.Path, wanted: Any, *, partial: bool) -> Any:
+def _read(path: epath.Path, wanted: Any) -> Any:
     shapes = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), wanted
     )
     arguments = ocp.args.PyTreeRestore(
-        item=shapes,
-        restore_args=ocp.checkpoint_utils.construct_restore_args(shapes),
-        partial_restore=partial,
+        item=shapes, restore_args=ocp.checkpoint_utils.construct_restore_args(shapes)
     )
     try:
         return ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).restore(path / STATE, args=arguments)
@@ -411,7 +318,7 @@ def _read(path: epath.Path, wanted: Any, *, partial: bool) -> Any:
 
 
 def _damaged(path: epath.Path, error: Exception) -> ValueError:
-    others = [step for step in _steps(path.parent) if str(step) != path.name]
+    others = [step for step in _steps(path.parent) if f"{PREFIX}_{step}" != path.name]
     advice = (
         f"move {path} away to go on from step {others[-1]}" if others else "there is no other step"
     )

@@ -87,8 +87,8 @@ class RestoreCheckpointConfig:
     """The checkpoint whose parameters a new run starts from.
 
     Attributes:
-        path: A checkpoint (MODEL_DIR/checkpoints/1000) or a run's MODEL_DIR, meaning its latest;
-            ``[]`` starts from random weights, as in T5X.
+        path: A checkpoint (MODEL_DIR/checkpoint_1000), a run's MODEL_DIR, meaning its latest, a
+            T5X checkpoint or a Hugging Face folder; ``[]`` starts from random weights, as in T5X.
         mode: "specific" takes either; "latest" insists on a MODEL_DIR.
         strict: Fail if the checkpoint has parameters that the network lacks.
         fallback_to_scratch: Parameters that the checkpoint lacks keep their random initial values

@@ -8,6 +8,7 @@ import optax
 from flax import linen as nn
 
 from xlt_jax.arrays import Objective
+from xlt_jax.models import mt5
 from xlt_jax.training import optim
 from xlt_jax.training.optim import Schedule
 
@@ -69,7 +70,7 @@ def adafactor_def(
 ) -> Callable[[Schedule], optax.GradientTransformation]:
     """Adafactor waiting for its learning rate; see ``training.optim.adafactor``."""
     return lambda schedule: optim.adafactor(
-        schedule, decay_rate=decay_rate, step_offset=step_offset
+        schedule, decay_rate=decay_rate, step_offset=step_offset, layer_axis=mt5.layer_axis
     )
 
 

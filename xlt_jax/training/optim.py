@@ -123,6 +123,7 @@ def adafactor(
     min_dim_size_to_factor: int = 128,
     epsilon1: float = 1e-30,
     epsilon2: float = 1e-3,
+    layer_axis: Callable[[str], int | None] = lambda path: None,
 ) -> optax.GradientTransformation:
     """Adafactor without momentum, as an Optax transformation with T5X's argument names and updates.
 
@@ -135,6 +136,8 @@ def adafactor(
         min_dim_size_to_factor: A matrix with two axes of at least this size is factored.
         epsilon1: Added to squared gradients.
         epsilon2: Smallest parameter scale.
+        layer_axis: Of a parameter's path ("encoder/encoder/mlp/wo/kernel") the axis along which
+            layers are stacked, if any. Each layer is updated as if it stood alone.
 
     Source: Shazeer and Stern 2018, arXiv:1804.04235, algorithms 4 and 5. Not ``optax.adafactor``,
     whose five steps are the same: as four chained passes it reads each 250112-row table of mT5 more
@@ -143,8 +146,8 @@ def adafactor(
     schedule = learning_rate_fn if callable(learning_rate_fn) else lambda _: learning_rate_fn
 
     def init(params):
-        def moments(param):
-            axes = _factored_axes(param.shape, min_dim_size_to_factor)
+        def moments(path, param):
+            axes = _factored_axes(param.shape, min_dim_size_to_factor, layer_axis(path))
             none = jnp.zeros((1,), jnp.float32)
             if axes is None:
                 return none, none, jnp.zeros(param.shape, jnp.float32)
@@ -162,9 +165,10 @@ def adafactor(
         decay = 1.0 - t ** (-decay_rate)
         rate = schedule(state.count)
 
-        def one(gradient, param, row, column, full):
+        def one(path, gradient, param, row, column, full):
             gradient = gradient.astype(jnp.float32)
-            axes = _factored_axes(param.shape, min_dim_size_to_factor)
+            stacked = layer_axis(path)
+            axes = _factored_axes(param.shape, min_dim_size_to_factor, stacked)
             if axes is None:
                 full = decay * full + (1.0 - decay) * (jnp.square(gradient) + epsilon1)
                 update = gradient * jax.lax.rsqrt(full)
@@ -182,9 +186,9 @@ def adafactor(
                 )
             scale = -rate
             if clipping_threshold is not None:
-                scale /= jnp.maximum(1.0, _rms(update) / clipping_threshold)
+                scale /= jnp.maximum(1.0, _rms(update, stacked) / clipping_threshold)
             if multiply_by_parameter_scale:
-                scale *= jnp.maximum(_rms(param), epsilon2)
+                scale *= jnp.maximum(_rms(param, stacked), epsilon2)
             return (scale * update).astype(param.dtype), row, column, full
 
         updates, row, column, full = _unzip(
@@ -195,20 +199,35 @@ def adafactor(
     return optax.GradientTransformation(init, update)
 
 
-def _factored_axes(shape: tuple[int, ...], min_size: int) -> tuple[int, int] | None:
-    """The second largest and the largest axis, or None if a full second moment is kept."""
-    if len(shape) < 2:
+def _factored_axes(
+    shape: tuple[int, ...], min_size: int, stacked: int | None
+) -> tuple[int, int] | None:
+    """The second largest and the largest axis, or None if a full second moment is kept.
+
+    The axis ``stacked`` is not one of them.
+    """
+    axes = [axis for axis in range(len(shape)) if axis != stacked]
+    if len(axes) < 2:
         return None
-    *_, smaller, larger = np.argsort(shape)
-    return (int(smaller), int(larger)) if shape[smaller] >= min_size else None
+    *_, smaller, larger = sorted(axes, key=lambda axis: shape[axis])  # of equals the first
+    return (smaller, larger) if shape[smaller] >= min_size else None
 
 
-def _rms(x: Array) -> Array:
-    return jnp.sqrt(jnp.mean(jnp.square(x)))
+def _rms(x: Array, stacked: int | None) -> Array:
+    """The root mean square of ``x``; along the axis ``stacked`` one for each layer."""
+    if stacked is None:
+        return jnp.sqrt(jnp.mean(jnp.square(x)))
+    others = tuple(axis for axis in range(x.ndim) if axis != stacked)
+    return jnp.sqrt(jnp.mean(jnp.square(x), axis=others, keepdims=True))
 
 
 def _unzip(function: Callable, tree: Any, *rest: Any) -> tuple:
-    """Trees of the first, second, ... elements of ``function``'s tuples over ``tree``'s leaves."""
-    leaves, structure = jax.tree.flatten(tree)
-    columns = zip(*map(function, leaves, *(structure.flatten_up_to(other) for other in rest)))
+    """Trees of the first, second, ... elements of ``function``'s tuples over ``tree``'s leaves.
+
+    ``function`` gets the leaf's path, "encoder/encoder_norm/scale", and the leaves.
+    """
+    leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
+    paths = (jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves)
+    others = (structure.flatten_up_to(other) for other in rest)
+    columns = zip(*map(function, paths, (leaf for _, leaf in leaves), *others))
     return tuple(structure.unflatten(column) for column in columns)

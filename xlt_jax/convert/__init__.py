@@ -1,0 +1,1 @@
+"""Parameters from and to the formats that others write: T5X, Hugging Face."""
