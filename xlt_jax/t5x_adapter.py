@@ -7,8 +7,7 @@ do is an error. ``xlt_jax.engine`` imports this module only when the program is 
 import dataclasses
 import functools
 import json
-import os
-import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +34,7 @@ from t5x.utils import DatasetConfig, create_learning_rate_scheduler
 import gin
 from xlt_jax import configuration
 from xlt_jax.arrays import Array, Batch, Objective, Params
+from xlt_jax.convert import restore
 from xlt_jax.data import builder, mixtures, vocab
 from xlt_jax.data.tokens import tokens
 from xlt_jax.data.vocab import Vocabulary
@@ -312,84 +312,89 @@ class RestoreCheckpointConfig(t5x.utils.RestoreCheckpointConfig):
     def __post_init__(self):
         super().__post_init__()
         if self.mode != "all" and self.path:
-            self.path, self.mode = _checkpoint_folder(self.path, self.mode), "specific"
-        check = functools.partial(
-            _check_parameters, strict=self.strict, may_lack=self.fallback_to_scratch
-        )
+            self.path, self.mode = str(restore.find(self.path, self.mode)), "specific"
+        check = functools.partial(_check_parameters, strict=self.strict)
         self.state_transformation_fns = (*self.state_transformation_fns, check)
 
 
 @dataclasses.dataclass
 class CheckpointConfig(t5x.utils.CheckpointConfig):
-    """T5X's record; only the parameters of an initial checkpoint are used, as ours does."""
+    """T5X's record for training, where ``Initializer`` reads the initial checkpoint."""
 
     def __post_init__(self):
-        if self.restore is not None:
-            self.restore.state_transformation_fns = (
-                *self.restore.state_transformation_fns,
-                _without_optimizer_state,
-            )
-            # Fills what the line above has left out; a lacking parameter was an error before.
-            self.restore.fallback_to_scratch = True
+        # T5X would also restore the position in the data, that of another mixture.
+        self.restore = t5x.utils.RestoreCheckpointConfig(
+            path=[], state_transformation_fns=(_check_resumable,)
+        )
 
 
-def _checkpoint_folder(path: str, mode: str) -> str:
-    path = str(path).rstrip("/")
-    if re.fullmatch(r"checkpoint_\d+", os.path.basename(path)):
-        if mode == "latest":
-            raise ValueError(f"{path} is a single checkpoint: with mode 'latest' give a MODEL_DIR.")
-        if epath.Path(path).is_dir():
-            return path
-    elif epath.Path(path).is_dir():
-        last = t5x.checkpoints.latest_step(path)
-        if last is not None:
-            return t5x.checkpoints.get_checkpoint_dir(path, last)
-    elif epath.Path(f"{path}.index").exists():  # a TensorFlow checkpoint of T5
-        return path
-    raise ValueError(
-        f"{path} is not a checkpoint: give a run's MODEL_DIR or one of its checkpoint_<step>."
-    )
+class Initializer(t5x.utils.TrainStateInitializer):
+    """Makes the state of a new run: random, or with the parameters of the initial checkpoint.
+
+    These may be in any format that ``xlt_jax.convert`` reads; the optimizer begins anew, as ours.
+    """
+
+    def from_scratch(self, init_rng: Array) -> Any:
+        """The state in its shards."""
+        made = super().from_scratch(init_rng)
+        initial = config.RestoreCheckpointConfig(**gin.get_bindings(_RESTORE))
+        if not initial.path:
+            return made
+        opened = restore.open_weights(initial.path, initial.mode)
+        params = restore.restore_params(
+            opened,
+            made.params,
+            strict=initial.strict,
+            fallback_to_scratch=initial.fallback_to_scratch,
+        )
+        number = jax.device_put(jnp.asarray(opened.step, made.step.dtype), made.step.sharding)
+        if jax.process_index() == 0:
+            print(f"Starting from {opened.path} ({opened.format}), step {opened.step:,}.")
+        return made.replace_params(params).replace_step(number)
 
 
-def _check_parameters(
-    saved: Mapping, wanted: Mapping, *, strict: bool, may_lack: bool, is_resuming: bool = False
-) -> Mapping:
+_RESTORE = "engine.RestoreCheckpointConfig"
+if getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", None) == "t5x.train":
+    # The one argument of T5X's training that ours has no counterpart of.
+    gin.bind_parameter("train.train_state_initializer_cls", Initializer)
+
+
+def _check_parameters(saved: Mapping, wanted: Mapping, *, strict: bool) -> Mapping:
     """``saved`` as it came; T5X calls it with both states as nested dictionaries.
 
     Raises:
         ValueError: A parameter is missing or unknown.
     """
-    flat_saved, flat_wanted = (
-        t5x.state_utils.flatten_state_dict(tree["target"]) for tree in (saved, wanted)
-    )
-    problems = [f"{name}: missing in the checkpoint" for name in flat_wanted.keys() - flat_saved]
-    if may_lack and not is_resuming:
-        problems = []
+    saved_names, wanted_names = (_names(tree["target"]) for tree in (saved, wanted))
+    problems = [f"{name}: missing in the checkpoint" for name in wanted_names - saved_names]
     if strict:
-        problems += [f"{name}: unknown to this run" for name in flat_saved.keys() - flat_wanted]
-    if is_resuming and not _has_optimizer_state(saved, wanted):
-        problems.append("T5X's optimizer state is missing: the run is one of xlt_jax.train")
+        problems += [f"{name}: unknown to this run" for name in saved_names - wanted_names]
     if problems:
         raise ValueError(
             "The checkpoint does not fit:\n  "
-            + "\n  ".join(sorted(problems)[:6])
-            + "\nUse the model's gin file and vocabulary that it was made with, or another "
-            "MODEL_DIR with INITIAL_CHECKPOINT_PATH set to it."
+            + "\n  ".join(sorted(problems)[:5])
+            + "\nUse the model's gin file and vocabulary that it was made with."
         )
     return saved
 
 
-def _has_optimizer_state(saved: Mapping, wanted: Mapping) -> bool:
-    flat_saved, flat_wanted = (
-        t5x.state_utils.flatten_state_dict(tree["state"]) for tree in (saved, wanted)
-    )
-    return flat_wanted.keys() <= flat_saved.keys()
+def _check_resumable(saved: Mapping, wanted: Mapping, *, is_resuming: bool) -> Mapping:
+    """``saved`` as it came.
+
+    Raises:
+        ValueError: It is a checkpoint of our training.
+    """
+    if not _names(wanted["state"]) <= _names(saved["state"]):
+        raise ValueError(
+            "MODEL_DIR has checkpoints without T5X's optimizer state: the run is one of "
+            "xlt_jax.train, which resumes it. Or set INITIAL_CHECKPOINT_PATH to it, and another "
+            "MODEL_DIR."
+        )
+    return saved
 
 
-def _without_optimizer_state(saved: Mapping, wanted: Mapping, *, is_resuming: bool = False):
-    if is_resuming:
-        return saved
-    return {"target": saved["target"], "state": {"step": saved["state"]["step"]}}
+def _names(tree: Mapping) -> set[str]:
+    return set(t5x.state_utils.flatten_state_dict(tree))
 
 
 # ------------------------------------------------------------------------------------- counting
@@ -403,8 +408,7 @@ def first_step(model_dir: str, initial_checkpoint: str | list) -> int:
         return record["first_step"]
     if not initial_checkpoint:
         return 0
-    path = _checkpoint_folder(initial_checkpoint, "specific")
-    return t5x.checkpoints.get_step_from_checkpoint_dir(path)[1]
+    return restore.open_weights(initial_checkpoint).step
 
 
 def total_steps(
@@ -443,11 +447,10 @@ def summarize_config(model_dir: str, summary_writer: Any | None, step: int) -> N
     folder.mkdir(parents=True, exist_ok=True)
     text = gin.config_str()
     _write_text(folder / "config.gin", text)
-    path = gin.get_bindings("engine.RestoreCheckpointConfig")["path"]
+    path = gin.get_bindings(_RESTORE)["path"]
     if summary_writer is None:
-        path = _checkpoint_folder(path, "specific")
-        step = t5x.checkpoints.get_step_from_checkpoint_dir(path)[1]
-        _write_json(folder / "evaluation.json", {"checkpoint": path, "step": step})
+        opened = restore.open_weights(path)
+        _write_json(folder / "evaluation.json", {"checkpoint": opened.path, "step": opened.step})
         return
     summary_writer.write_texts(step, {"config": gin.markdown(text)})
     first = first_step(model_dir, path)
@@ -514,6 +517,20 @@ class Evaluator(seqio.Evaluator):
         options.setdefault("logger_cls", (results, seqio.TensorBoardLogger))
         super().__init__(mixture_or_task_name, eval_split=eval_split, **options)
 
+    def evaluate(self, *, predict_fn: Callable, **options):
+        """As SeqIO's; answers end where ours do, at the benchmark's ``max_target_tokens``."""
+        longest = {
+            id(self.cached_model_datasets[task.name]): benchmarks.split_task(task.name)[
+                0
+            ].max_target_tokens
+            for task in self.eval_tasks
+        }
+
+        def predict(dataset):
+            return [(row, answer[: longest[id(dataset)]]) for row, answer in predict_fn(dataset)]
+
+        return super().evaluate(predict_fn=predict, **options)
+
 
 class _Results(seqio.Logger):
     """Writes one task's metrics and predictions."""
@@ -531,10 +548,14 @@ class _Results(seqio.Logger):
         inferences: Mapping[str, Sequence],
         targets: Sequence[str],
     ) -> None:
-        seqio_vocabulary = seqio.TaskRegistry.get(task_name).output_features["inputs"].vocabulary
-        vocabulary = vocab.sentence_piece(
-            seqio_vocabulary.sentencepiece_model_file, seqio_vocabulary.extra_ids
-        )
-        table = tokens(task_name, self._split, vocabulary)
+        table = tokens(task_name, self._split, _vocabulary(task_name))
         result = zero_shot.task_result(table, inferences["prediction"], self._max_input_length)
         predictions.write(self.output_dir, step, {task_name: result})
+
+
+def _vocabulary(task_name: str) -> Vocabulary | vocab.ByteVocabulary:
+    """Ours of the one that the task is registered with."""
+    registered = seqio.TaskRegistry.get(task_name).output_features["inputs"].vocabulary
+    if isinstance(registered, seqio.ByteVocabulary):
+        return vocab.byte_vocabulary(registered.extra_ids)
+    return vocab.sentence_piece(registered.sentencepiece_model_file, registered.extra_ids)

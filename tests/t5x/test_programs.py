@@ -99,20 +99,21 @@ def test_report_follows_the_chain_of_a_t5x_run(place):
     assert (stage.steps, stage.examples) == (STEPS, None) and stage.tokens > 0
 
 
-def test_both_engines_have_the_same_losses(place, user_environment):
+# The first folder is T5X's, the second of the run of ours that starts from it.
+@pytest.mark.parametrize(("start", "name"), [("theirs/checkpoint_0", "a"), ("a_xlt_jax", "b")])
+def test_both_engines_have_the_same_losses(place, user_environment, start, name):
     """From the parameters of one checkpoint, which each program reads by itself."""
-    start = place("theirs") / "checkpoint_0"
-    macros = SAME_DATA | {"INITIAL_CHECKPOINT_PATH": f"'{start}'"}
-    ours, theirs = (
-        run(program, "finetune", user_environment, **macros, MODEL_DIR=f"'{place(name)}'")
-        and losses(place(name))
-        for program, name in (("xlt_jax.train", "ours_again"), ("t5x.train", "theirs_again"))
-    )
-    print(ours, theirs, sep="\n")
-    assert ours.keys() == theirs.keys()
-    np.testing.assert_allclose([*ours.values()], [*theirs.values()], rtol=2e-5)
-    first = losses(place("theirs"))
-    np.testing.assert_allclose([*theirs.values()], [*first.values()], rtol=2e-5)
+    macros = SAME_DATA | {"INITIAL_CHECKPOINT_PATH": f"'{place(start)}'"}
+    found = {}
+    for engine in ("xlt_jax", "t5x"):
+        folder = place(f"{name}_{engine}")
+        run(f"{engine}.train", "finetune", user_environment, **macros, MODEL_DIR=f"'{folder}'")
+        found[engine] = losses(folder)
+        print(engine, found[engine])
+    assert found["xlt_jax"].keys() == found["t5x"].keys()
+    np.testing.assert_allclose([*found["xlt_jax"].values()], [*found["t5x"].values()], rtol=2e-5)
+    last = f"checkpoint_{max(found['t5x'])}"
+    assert (place(f"{name}_xlt_jax") / last).is_dir() and (place(f"{name}_t5x") / last).is_dir()
 
 
 def test_t5x_goes_on_where_it_stopped(place, user_environment):
