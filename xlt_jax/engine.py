@@ -15,6 +15,7 @@ if RUNNING_T5X:
         DatasetConfig,
         EncoderDecoderModel,
         Evaluator,
+        Initializer,
         PjitPartitioner,
         RestoreCheckpointConfig,
         SaveCheckpointConfig,
@@ -27,6 +28,7 @@ if RUNNING_T5X:
     )
 else:
     from xlt_jax.configuration import summarize_config
+    from xlt_jax.convert.restore import restore_params as Initializer
     from xlt_jax.evaluation.zero_shot import of_mixture as Evaluator
     from xlt_jax.training.config import (
         CheckpointConfig,
@@ -51,6 +53,7 @@ __all__ = [
     "DatasetConfig",
     "EncoderDecoderModel",
     "Evaluator",
+    "Initializer",
     "PjitPartitioner",
     "RestoreCheckpointConfig",
     "SaveCheckpointConfig",

@@ -7,7 +7,6 @@ do is an error. ``xlt_jax.engine`` imports this module only when the program is 
 import dataclasses
 import functools
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -47,6 +46,7 @@ from xlt_jax.training.optim import Schedule
 __all__ = ["DatasetConfig", "create_learning_rate_scheduler"]  # as T5X has them
 
 TRAINING_RECORD = "training_data.json"
+_RESTORE = "engine.RestoreCheckpointConfig"  # as gin knows it
 
 
 # ------------------------------------------------------------------------------------- the model
@@ -351,12 +351,6 @@ class Initializer(t5x.utils.TrainStateInitializer):
         if jax.process_index() == 0:
             print(f"Starting from {opened.path} ({opened.format}), step {opened.step:,}.")
         return made.replace_params(params).replace_step(number)
-
-
-_RESTORE = "engine.RestoreCheckpointConfig"
-if getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", None) == "t5x.train":
-    # The one argument of T5X's training that ours has no counterpart of.
-    gin.bind_parameter("train.train_state_initializer_cls", Initializer)
 
 
 def _check_parameters(saved: Mapping, wanted: Mapping, *, strict: bool) -> Mapping:

@@ -15,6 +15,7 @@ import numpy as np
 from etils import epath
 
 from xlt_jax import configuration
+from xlt_jax.arrays import Params
 from xlt_jax.convert import restore
 from xlt_jax.data import features, mixtures, tokens
 from xlt_jax.data.vocab import Vocabulary
@@ -43,6 +44,7 @@ def train(
     random_seed: int = 0,
     summarize_config_fn: Callable = configuration.summarize_config,
     inference_evaluator_cls: Callable[..., zero_shot.Evaluator] = zero_shot.of_mixture,
+    train_state_initializer_cls: Callable[..., Params] = restore.restore_params,
 ) -> int:
     """Trains to ``total_steps`` and returns the last step; arguments are T5X's.
 
@@ -66,6 +68,8 @@ def train(
         random_seed: Of parameters and dropout.
         summarize_config_fn: Called once with the folder, a TensorBoard writer and the step.
         inference_evaluator_cls: Makes the zero-shot evaluator; see ``zero_shot.of_mixture``.
+        train_state_initializer_cls: Gives the initial checkpoint's parameters; see
+            ``convert.restore.restore_params``.
 
     Raises:
         ValueError: Bad input, before the first compilation.
@@ -103,7 +107,7 @@ def train(
         wanted = described.params
         if initial.fallback_to_scratch:
             wanted = state.create(model.module, optimizer, partitioner, base_rng).params
-        params = restore.restore_params(
+        params = train_state_initializer_cls(
             opened,
             wanted,
             strict=initial.strict,
