@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import seqio
 import t5x.adafactor
@@ -512,16 +513,21 @@ class Evaluator(seqio.Evaluator):
         super().__init__(mixture_or_task_name, eval_split=eval_split, **options)
 
     def evaluate(self, *, predict_fn: Callable, **options):
-        """As SeqIO's; answers end where ours do, at the benchmark's ``max_target_tokens``."""
-        longest = {
-            id(self.cached_model_datasets[task.name]): benchmarks.split_task(task.name)[
-                0
-            ].max_target_tokens
-            for task in self.eval_tasks
-        }
+        """As SeqIO's, with answers as ours reads them.
+
+        They end at the benchmark's ``max_target_tokens``, and sentinels are no text.
+        """
+        tasks = {id(self.cached_model_datasets[task.name]): task for task in self.eval_tasks}
 
         def predict(dataset):
-            return [(row, answer[: longest[id(dataset)]]) for row, answer in predict_fn(dataset)]
+            task = tasks[id(dataset)]
+            longest = benchmarks.split_task(task.name)[0].max_target_tokens
+            vocabulary = task.output_features["targets"].vocabulary
+            words = vocabulary.vocab_size - vocabulary.extra_ids
+            return [
+                (row, np.where(np.less(ids, words), ids, vocab.PAD_ID)[:longest])
+                for row, ids in predict_fn(dataset)
+            ]
 
         return super().evaluate(predict_fn=predict, **options)
 
