@@ -263,7 +263,8 @@ class SaveCheckpointConfig(t5x.utils.SaveCheckpointConfig):
     """T5X's record with the other fields of ``training.config.SaveCheckpointConfig``.
 
     With ``keep_best_metric``, ``<task>/<metric>`` of the zero-shot evaluation, T5X keeps the
-    ``keep`` best checkpoints and the newest one; ours keeps the ``keep`` newest and the best.
+    ``keep`` best checkpoints and those without score, which are the newest and the first; ours
+    keeps the ``keep`` newest and the best.
 
     Raises:
         ValueError: A value that our record refuses too, or something that T5X cannot do.
