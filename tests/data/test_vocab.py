@@ -10,17 +10,8 @@ from sentencepiece import sentencepiece_model_pb2
 
 from xlt_jax.data import vocab
 
+T5_IDS = dict(pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
 TEXTS = ["", "yes", "Ünïcode 漢字 \U0001f600", "नमस्ते\tدنیا\n", "\x00\x7f"]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A SentencePiece model file of 300 pieces."""
-    folder = tmp_path_factory.mktemp("vocabulary")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XLT_CACHE_DIR", str(folder))
-        path = vocab.trained.__wrapped__(lambda: ["a few words"] * 20, 300, 0).path
-    return path
 
 
 def char_model(**special_ids):
@@ -35,6 +26,14 @@ def char_model(**special_ids):
         **special_ids,
     )
     return model.getvalue()
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A SentencePiece model file of 12 pieces with T5's special ids."""
+    path = tmp_path / "toy.model"
+    path.write_bytes(char_model(**T5_IDS))
+    return str(path)
 
 
 @pytest.mark.parametrize("extra_ids", [0, 125])
@@ -74,12 +73,14 @@ def test_equal_vocabularies_have_equal_fingerprints(model):
 
 @pytest.mark.parametrize("name", ["spiece.model", "sentencepiece.bpe.model", "tokenizer.model"])
 def test_a_hugging_face_folder_stands_for_its_model(name, model, tmp_path):
-    shutil.copy(model, tmp_path / name)
-    (tmp_path / "config.json").write_text("{}")
-    found = vocab.Vocabulary(str(tmp_path))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    shutil.copy(model, folder / name)
+    (folder / "config.json").write_text("{}")
+    found = vocab.Vocabulary(str(folder))
     assert found == vocab.Vocabulary(model)
-    assert found.path == str(tmp_path / name)  # what seqio opens
-    assert found.as_seqio().vocab_size == 300
+    assert found.path == str(folder / name)  # what seqio opens
+    assert found.as_seqio().vocab_size == 12
 
 
 def test_a_folder_without_a_model_is_described(tmp_path):
@@ -91,18 +92,17 @@ def test_a_folder_without_a_model_is_described(tmp_path):
 
 
 def test_sentinels_must_exist(model):
-    with pytest.raises(ValueError, match=r"extra_ids=0 has no <extra_id_0>: id 299 is"):
+    with pytest.raises(ValueError, match=r"extra_ids=0 has no <extra_id_0>: id 11 is"):
         vocab.Vocabulary(model).sentinel_id(0)
     vocabulary = vocab.Vocabulary(model, 100)
-    assert [vocabulary.sentinel_id(n) for n in (0, 99)] == [399, 300]
+    assert [vocabulary.sentinel_id(n) for n in (0, 99)] == [111, 12]
     with pytest.raises(ValueError, match="has no <extra_id_100>"):
         vocabulary.sentinel_id(100)
 
 
 def test_sentinels_inside_the_model_are_found(tmp_path):
     """As in mT5's file: the last pieces, counting down, with the mark of a word's beginning."""
-    model = char_model(pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
-    proto = sentencepiece_model_pb2.ModelProto.FromString(model)
+    proto = sentencepiece_model_pb2.ModelProto.FromString(char_model(**T5_IDS))
     for number in (2, 1, 0):
         proto.pieces.add(piece=f"▁<extra_id_{number}>", type=proto.SentencePiece.USER_DEFINED)
     path = tmp_path / "inside.model"

@@ -34,7 +34,8 @@ class T5Config:
         relative_bias: "shared": one table of relative positions for all layers of a stack (T5,
             mT5, ByT5); "per_layer": one in each layer (umT5).
         scan_layers: Layers are stacked and run by a scan, with the parameter names of T5X's
-            scalable_t5. Compiles faster, decodes slower: every step copies the cache.
+            scalable_t5 (which splits attention's "joined_kv" in two axes). Compiles faster, decodes
+            slower: every step copies the cache.
         remat_policy: What the backward pass computes anew to save memory, by T5X's names: "none",
             "full" all but the input of each layer, "minimal" all but that and the products with
             parameters.

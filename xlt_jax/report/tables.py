@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from xlt_jax.metrics import aggregate
 from xlt_jax.registry import languages
 from xlt_jax.report.audit import Audit, Exposure, audit, canonical
 from xlt_jax.report.intervals import (
@@ -220,16 +221,18 @@ class Results:
     def _mean(
         self, arm: str, benchmarks: Sequence[str], codes: Collection[str] | None = None
     ) -> tuple[float, np.ndarray] | None:
-        values, samples = [], []
-        for benchmark in benchmarks:
-            chosen = [
-                code for code in self.zero_shot_codes[benchmark] if codes is None or code in codes
-            ]
-            if chosen and self._has(arm, benchmark, chosen[0]):
-                values.append(np.mean([self.value(arm, benchmark, code) for code in chosen]))
-                one = [self._samples[arm, benchmark, code] for code in chosen]
-                samples.append(np.mean(one, axis=0))
-        return (float(np.mean(values)), np.mean(samples, axis=0)) if values else None
+        tasks = {
+            f"{benchmark}.{code}": (benchmark, code)
+            for benchmark in benchmarks
+            for code in self.zero_shot_codes[benchmark]
+            if (codes is None or code in codes) and self._has(arm, benchmark, code)
+        }
+        if not tasks:
+            return None
+        # The score itself and each of its resamples go through the same means.
+        values = aggregate.by_benchmark({t: self.value(arm, *k) for t, k in tasks.items()})
+        samples = aggregate.by_benchmark({t: self._samples[arm, *k] for t, k in tasks.items()})
+        return float(np.mean([*values.values()])), np.mean([*samples.values()], axis=0)
 
     def _chance(self, arm: str, benchmark: str, codes: Sequence[str]) -> float | None:
         levels = [self.study.cells[arm][benchmark, code].chance for code in codes]

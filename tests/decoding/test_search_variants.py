@@ -11,6 +11,7 @@ from xlt_jax.decoding import embed, rank, search
 from xlt_jax.models import mt5
 
 LENGTH, ROWS, VOCAB = 5, 12, 40
+EOS = 7  # a frequent token, so that outputs end at many lengths
 VARIANTS = [
     pytest.param(dict(relative_bias=bias, scan_layers=scan), id=f"{bias}{'-scanned' * scan}")
     for bias, scan in itertools.product(("shared", "per_layer"), (False, True))
@@ -37,9 +38,7 @@ def plain_params(bias):
     ones = np.ones((1, 2), np.int32)
     init = jax.jit(functools.partial(make(relative_bias=bias).init, enable_dropout=False))
     params = init(jax.random.key(0), ones, ones, ones)["params"]
-    # Wider logits of EOS, so that outputs end at many lengths; a bias that matters.
-    kernel = params["decoder"]["logits_dense"]["kernel"]
-    params["decoder"]["logits_dense"]["kernel"] = kernel.at[:, 1].multiply(1.5)
+    # A bias that matters.
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: 5 * leaf if "relpos_bias" in str(path) else leaf, params
     )
@@ -68,12 +67,12 @@ def encoder():
 def test_cached_greedy_equals_teacher_forcing(variant, encoder, stack_layers):
     network, params = make(**variant), plain_params(variant["relative_bias"])
     params = stack_layers(params) if variant["scan_layers"] else params
-    run = jax.jit(lambda p, e: search.greedy(network, p, e, max_decode_len=LENGTH))
+    run = jax.jit(lambda p, e: search.greedy(network, p, e, max_decode_len=LENGTH, eos_id=EOS))
     ids = np.asarray(run(params, encoder))
     inputs = np.pad(ids, ((0, 0), (1, 0)))[:, :-1]
     force = jax.jit(functools.partial(network.apply, enable_dropout=False))
     best = np.asarray(force({"params": params}, encoder, inputs, np.ones_like(ids))).argmax(axis=-1)
-    lengths = [list(row).index(1) + 1 if 1 in row else LENGTH for row in ids[:-1]]
+    lengths = [list(row).index(EOS) + 1 if EOS in row else LENGTH for row in ids[:-1]]
     assert len(set(lengths)) > 2
     for row, forced, length in zip(ids, best, lengths):
         np.testing.assert_array_equal(row[:length], forced[:length])
@@ -83,7 +82,7 @@ def test_cached_greedy_equals_teacher_forcing(variant, encoder, stack_layers):
 
 @every_bias
 def test_scanned_beams_equal_unscanned(both, encoder):
-    options = dict(max_decode_len=LENGTH, num_beams=3)
+    options = dict(max_decode_len=LENGTH, num_beams=3, eos_id=EOS)
     plain, scanned = (
         jax.jit(functools.partial(search.beam_search, network, **options))(params, encoder)
         for network, params in both
@@ -104,10 +103,10 @@ def test_scanned_scores_of_answers_equal_unscanned(both, encoder):
     np.testing.assert_allclose(scanned, plain, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("layer", [0, 1, None])
 @every_bias
-def test_scanned_vectors_equal_unscanned(both, encoder, layer):
+def test_scanned_vectors_equal_unscanned(both, encoder):
     plain, scanned = (
-        embed.embed(network, params, encoder, layer=layer) for network, params in both
+        jax.jit(functools.partial(embed.embed, network, layer=1))(params, encoder)
+        for network, params in both
     )
     np.testing.assert_allclose(scanned, plain, atol=1e-5)
