@@ -3,7 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench clean t5x
+
+# T5X and what it takes from GitHub, at the commits that were tested.
+T5X_PACKAGES := \
+	git+https://github.com/google-research/t5x@cc342d419ec3e3e9c4bf1df33c82330cafdc1e16 \
+	git+https://github.com/google/airio@69897df7d9a427b947a9f7bb4164c7782b43e601 \
+	git+https://github.com/google-research/jestimator@326824a477feef6d92e6f44175000907a72899ca
 
 # requirements.lock pins what was tested; setup.py has the ranges.
 $(VENV)/installed: requirements.lock setup.py
@@ -31,6 +37,19 @@ lint: $(VENV)/tested
 
 bench: $(VENV)/installed
 	$(BIN)/python -m bench
+
+# Then `.venv/bin/python -m t5x.train` reads our gin files. Without GitHub, from clones of the three:
+# T5X_PATH=/a/t5x:/a/airio:/a/jestimator make t5x
+t5x: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-t5x.txt
+ifdef T5X_PATH
+	@$(BIN)/python -c 'import pathlib, sys, sysconfig; \
+	  paths = [str(pathlib.Path(path).resolve()) for path in sys.argv[1].split(":")]; \
+	  pathlib.Path(sysconfig.get_path("purelib"), "t5x_clones.pth").write_text("\n".join(paths) + "\n")' '$(T5X_PATH)'
+else
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(T5X_PACKAGES)
+endif
+	@TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -c 'import t5x.train, t5x.eval, t5x.infer, t5x.config_utils' && echo "T5X can be imported."
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info

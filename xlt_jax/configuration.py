@@ -8,7 +8,10 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
+from etils import epath
+
 import gin
+from xlt_jax.evaluation.tensorboard import ScalarWriter
 from xlt_jax.registry import benchmarks
 from xlt_jax.training import memory
 
@@ -100,6 +103,19 @@ def _errors_in_one_line() -> Iterator[None]:
         print(f"\nerror: {_first_lines(error)}", file=sys.stderr, flush=True)
         sys.stdout.flush()
         os._exit(2)  # threads of a checkpoint being opened would add their tracebacks to sys.exit
+
+
+def summarize_config(
+    model_dir: str | os.PathLike, summary_writer: ScalarWriter | None, step: int
+) -> None:
+    """Writes what gin has bound so far to ``model_dir``/config.gin and to TensorBoard."""
+    text = gin.operative_config_str()
+    folder = epath.Path(model_dir)
+    unfinished = folder / ".config.gin.tmp"
+    unfinished.write_text(text)
+    unfinished.replace(folder / "config.gin")
+    if summary_writer is not None:
+        summary_writer.text("config", f"```\n{text}\n```", step)
 
 
 def enable_compilation_cache() -> None:

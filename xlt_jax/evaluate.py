@@ -2,11 +2,11 @@
 
 import json
 import time
+from collections.abc import Callable
 
 import optax
 from etils import epath
 
-import gin
 from xlt_jax import configuration
 from xlt_jax.convert import restore
 from xlt_jax.evaluation import predictions, zero_shot
@@ -23,6 +23,8 @@ def evaluate(
     restore_checkpoint_cfg: RestoreCheckpointConfig,
     partitioner: partition.Partitioner,
     output_dir: str,
+    summarize_config_fn: Callable = configuration.summarize_config,
+    inference_evaluator_cls: Callable[..., zero_shot.Evaluator] = zero_shot.of_mixture,
 ) -> None:
     """Writes metrics and predictions of every task below ``output_dir``; arguments are T5X's.
 
@@ -31,7 +33,7 @@ def evaluate(
     """
     folder = epath.Path(output_dir)
     checkpoint.writable_folder(folder)
-    evaluator = zero_shot.of_mixture(
+    evaluator = inference_evaluator_cls(
         model.module, model.vocabulary, dataset_cfg, partitioner, on_progress=Progress()
     )
     described = state.describe(model.module, optax.identity(), partitioner)
@@ -49,7 +51,7 @@ def evaluate(
     writer = ScalarWriter(folder / "inference_eval")
     writer.write(step, scores)
     writer.close()
-    (folder / "config.gin").write_text(gin.operative_config_str())
+    summarize_config_fn(folder, None, step)
     (folder / "evaluation.json").write_text(
         json.dumps({"checkpoint": opened.path, "step": step, "seconds": seconds})
     )

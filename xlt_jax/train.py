@@ -14,8 +14,8 @@ import jax
 import numpy as np
 from etils import epath
 
-import gin
 from xlt_jax import configuration
+from xlt_jax.arrays import Params
 from xlt_jax.convert import restore
 from xlt_jax.data import features, mixtures, tokens
 from xlt_jax.data.vocab import Vocabulary
@@ -42,6 +42,9 @@ def train(
     relative_steps: int | None = None,
     stats_period: int = 50,
     random_seed: int = 0,
+    summarize_config_fn: Callable = configuration.summarize_config,
+    inference_evaluator_cls: Callable[..., zero_shot.Evaluator] = zero_shot.of_mixture,
+    train_state_initializer_cls: Callable[..., Params] = restore.restore_params,
 ) -> int:
     """Trains to ``total_steps`` and returns the last step; arguments are T5X's.
 
@@ -63,6 +66,10 @@ def train(
         relative_steps: Steps after the initial checkpoint's, instead of ``total_steps``.
         stats_period: Steps between lines in the log and points in TensorBoard.
         random_seed: Of parameters and dropout.
+        summarize_config_fn: Called once with the folder, a TensorBoard writer and the step.
+        inference_evaluator_cls: Makes the zero-shot evaluator; see ``zero_shot.of_mixture``.
+        train_state_initializer_cls: Gives the initial checkpoint's parameters; see
+            ``convert.restore.restore_params``.
 
     Raises:
         ValueError: Bad input, before the first compilation.
@@ -77,7 +84,7 @@ def train(
     eval_batches = open_eval_batches(train_eval_dataset_cfg, model.vocabulary, eval_steps)
     evaluator = None
     if infer_eval_dataset_cfg:
-        evaluator = zero_shot.of_mixture(
+        evaluator = inference_evaluator_cls(
             model.module, model.vocabulary, infer_eval_dataset_cfg, partitioner
         )
 
@@ -100,7 +107,7 @@ def train(
         wanted = described.params
         if initial.fallback_to_scratch:
             wanted = state.create(model.module, optimizer, partitioner, base_rng).params
-        params = restore.restore_params(
+        params = train_state_initializer_cls(
             opened,
             wanted,
             strict=initial.strict,
@@ -137,7 +144,7 @@ def train(
 
     # ---------------------------------------------------------------- the loop
     log = RunLog(folder, total_steps, jax.process_index() == 0)
-    log.start(now, described, tables, train_dataset_cfg.task_feature_lengths)
+    log.start(now, described, tables, train_dataset_cfg.task_feature_lengths, summarize_config_fn)
     stop = StopSignal()
     waiting: list[Mapping[str, Any]] = []  # metrics still on the device
     position = {}
@@ -309,7 +316,7 @@ class RunLog:
         self._start_step = self._step = None
         self._lines: list[str] = []  # of metrics.jsonl
 
-    def start(self, number: int, described, tables, lengths) -> None:
+    def start(self, number: int, described, tables, lengths, summarize_config_fn) -> None:
         """Says what will be trained on what, and warns of rows that are cut."""
         if not self._writes:
             return
@@ -331,9 +338,8 @@ class RunLog:
             )
             if cut:
                 print(f"Warning: {cut:,} of {rows:,} {field} exceed {lengths[field]} tokens: cut.")
-        write_text(self._folder / "config.gin", gin.operative_config_str())
         write_text(self._folder / "parameters.txt", state.parameter_table(described.params))
-        self._train.text("config", f"```\n{gin.operative_config_str()}\n```")
+        summarize_config_fn(self._folder, self._train, number)
 
     def train(self, number: int, metrics: list[Mapping[str, Any]]) -> None:
         """Logs the means over the steps since the last call."""

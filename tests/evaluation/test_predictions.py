@@ -117,3 +117,21 @@ def test_scalars():
     assert curves["mean/qa"] == 0.1
     assert curves["mean/non_english"] == pytest.approx(((0.5 + 0.3) / 2 + 0.1) / 2)
     assert "mean/non_english" not in predictions.scalars({"nli.en": result()})
+
+
+def test_files_of_seqios_own_logger_are_read(tmp_path):
+    """As plain T5X writes them: no row ids, scores, n or chance, and inputs as token ids."""
+    (tmp_path / "nli.de-metrics.jsonl").write_text(
+        '{"step": 10, "accuracy": 0.0}\n{"step": 20, "accuracy": 1.0}\n'
+    )
+    row = {
+        "input": {"inputs": [5, 6, 1], "inputs_pretokenized": "eine Frage", "targets": [7, 1]},
+        "target": "nein",
+        "prediction": "ja",
+        "output": [8, 1],
+    }
+    (tmp_path / "nli.de-000020.jsonl").write_text(json.dumps(row) + "\n")
+    expected = {10: {"accuracy": 0.0}, 20: {"accuracy": 1.0}}
+    assert predictions.read_metrics(tmp_path) == {"nli.de": expected}
+    (read,) = predictions.read_predictions(tmp_path, "nli.de", 20)
+    assert read == Prediction("0", "eine Frage", "nein", "ja", None)

@@ -104,6 +104,30 @@ def test_runs_in_order_then_skips_what_is_finished(place):
     assert (place.out / "pretrain" / "times.json").read_text() == times
 
 
+def test_a_finished_stage_counts_whichever_engine_ran_it(place):
+    place.go(recipe(place.gin), engine="t5x", arms=["a"])
+    done = json.loads((place.out / "pretrain" / "done.json").read_text())
+    assert done["engine"] == "t5x" and done["command"][2] == "t5x.train"
+    status, text = place.go(recipe(place.gin))
+    assert status == 0
+    assert text.count("finished before, skipped") == 2
+
+
+def test_an_unfinished_stage_of_another_engine_starts_anew(place):
+    place.go(recipe(place.gin, pretrain={"FAIL": 1}))
+    (record,) = [json.loads((place.out / "pretrain" / "stage.json").read_text())]
+    assert record["engine"] == "xlt_jax"
+    status, text = place.go(recipe(place.gin, pretrain={"FAIL": 1}), engine="t5x")
+    assert status == 1
+    assert "[pretrain] runs again: it was begun with --engine=xlt_jax" in text
+
+
+def test_an_engine_that_is_not_installed_is_named(place, monkeypatch):
+    monkeypatch.setattr(runner.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"t5x is not installed.*make t5x"):
+        runner.run(recipe(place.gin), place.out, engine="t5x")
+
+
 def test_arms_filter_runs_only_what_they_need(place):
     status, _ = place.go(recipe(place.gin), arms=["b"])
     assert status == 0

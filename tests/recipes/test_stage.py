@@ -13,9 +13,22 @@ from xlt_jax.recipes.stage import Recipe, Stage
 RECIPES = stage.all_recipes()
 
 
+@pytest.mark.parametrize("engine", stage.ENGINES)
 @pytest.mark.parametrize("name", RECIPES)
-def test_dry_run_is_the_golden_text(name, golden):
-    golden(f"recipes/{name}.sh", runner.dry_run(RECIPES[name], Path("runs") / name))
+def test_dry_run_is_the_golden_text(name, engine, golden):
+    text = runner.dry_run(RECIPES[name], Path("runs") / name, engine=engine)
+    golden(f"recipes/{name}{'+t5x' if engine == 't5x' else ''}.sh", text)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_engines_differ_in_the_programs_only(name):
+    ours, theirs = (
+        runner.dry_run(RECIPES[name], Path("runs") / name, engine=engine)
+        for engine in ("xlt_jax", "t5x")
+    )
+    for program_name, module in stage.ENGINES["t5x"].items():
+        theirs = theirs.replace(f"-m {module} ", f"-m {stage.ENGINES['xlt_jax'][program_name]} ")
+    assert theirs == ours
 
 
 @pytest.mark.parametrize("name", RECIPES)

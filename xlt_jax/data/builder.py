@@ -77,13 +77,18 @@ def _text_of_target(prediction: str, example: dict, is_target: bool) -> str:
 
 
 def _dataset(split: str, shuffle_files: bool, seed=None, *, benchmark: Benchmark, language: str):
+    import numpy as np
     import tensorflow as tf
 
     examples = tokens.prompted(benchmark, language, split)
-    dataset = tf.data.Dataset.from_tensor_slices(
+    if shuffle_files:
+        # Once and here, as SeqIO shuffles every epoch in a small buffer: a buffer of all rows would
+        # be a part of each checkpoint of the position in the data.
+        order = np.random.default_rng(seed).permutation(len(examples))
+        examples = [examples[row] for row in order]
+    return tf.data.Dataset.from_tensor_slices(
         {name: [example[name] for example in examples] for name in ("inputs", "targets")}
     )
-    return dataset.shuffle(len(examples), seed=seed) if shuffle_files else dataset
 
 
 def _corrupt_spans(dataset, sequence_length, vocabulary: Vocabulary):

@@ -26,14 +26,14 @@ class Prediction:
         inputs: Text that the model read.
         target: The right answer.
         prediction: The model's answer.
-        score: Its share in the main metric, 0..1.
+        score: Its share in the main metric, 0..1; None in files that SeqIO wrote.
     """
 
     id: str
     inputs: str
     target: str
     prediction: str
-    score: float
+    score: float | None
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def read_metrics(folder: str | os.PathLike) -> dict[str, dict[int, dict]]:
 
 
 def read_predictions(folder: str | os.PathLike, task: str, step: int) -> list[Prediction]:
-    """Predictions of a task at a step.
+    """Predictions of a task at a step, from our file or one of ``seqio.JSONLogger``.
 
     Raises:
         ValueError: There are none; the message names the steps that there are.
@@ -89,13 +89,14 @@ def read_predictions(folder: str | os.PathLike, task: str, step: int) -> list[Pr
         )
     return [
         Prediction(
-            id=line["input"]["id"],
-            inputs=line["input"]["inputs"],
+            id=str(line["input"].get("id", number)),
+            # SeqIO's "inputs" are token ids.
+            inputs=line["input"].get("inputs_pretokenized", line["input"]["inputs"]),
             target=line["target"],
             prediction=line["prediction"],
-            score=line["score"],
+            score=line.get("score"),
         )
-        for line in _read_lines(path)
+        for number, line in enumerate(_read_lines(path))
     ]
 
 

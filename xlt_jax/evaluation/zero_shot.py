@@ -189,7 +189,10 @@ class Evaluator:
             )
             texts = self._tables[task].texts
             answers[task] = [texts[row]["targets"] for row in best]
-        return {task: self._result(task, answers[task]) for task in self._tables}
+        return {
+            task: task_result(table, answers[task], self._max_input_length)
+            for task, table in self._tables.items()
+        }
 
     def _outputs(self, params: Params) -> Iterator[tuple[_Pool, int, np.ndarray]]:
         """(pool, row, output of the row), batch by batch."""
@@ -288,30 +291,31 @@ class Evaluator:
         limit = self._max_input_length
         return ids if len(ids) <= limit else np.append(ids[: limit - 1], ids[-1])
 
-    def _result(self, task: str, answers: Sequence[str]) -> TaskResult:
-        table = self._tables[task]
-        benchmark = table.benchmark
-        too_long = table.inputs.lengths > self._max_input_length
-        if benchmark.request is Request.EMBED:  # candidates are read by the encoder too
-            too_long = too_long | (table.targets.lengths > self._max_input_length)
-        predictions = [
-            Prediction(
-                id=str(row["id"]),
-                inputs=row["inputs"],
-                target=row["targets"],
-                prediction=answer,
-                score=float(benchmark.example_score(row["targets"], answer)),
-            )
-            for row, answer in zip(table.texts, answers, strict=True)
-        ]
-        return TaskResult(
-            metrics=benchmark.metric([row["targets"] for row in table.texts], answers),
-            main_metric=benchmark.main_metric,
-            n=len(predictions),
-            chance=table.chance,
-            truncated=int(too_long.sum()),
-            predictions=predictions,
+
+def task_result(table: TokenTable, answers: Sequence[str], max_input_length: int) -> TaskResult:
+    """Metrics and predictions of a table's rows, one answer for each."""
+    benchmark = table.benchmark
+    too_long = table.inputs.lengths > max_input_length
+    if benchmark.request is Request.EMBED:  # candidates are read by the encoder too
+        too_long = too_long | (table.targets.lengths > max_input_length)
+    predictions = [
+        Prediction(
+            id=str(row["id"]),
+            inputs=row["inputs"],
+            target=row["targets"],
+            prediction=answer,
+            score=float(benchmark.example_score(row["targets"], answer)),
         )
+        for row, answer in zip(table.texts, answers, strict=True)
+    ]
+    return TaskResult(
+        metrics=benchmark.metric([row["targets"] for row in table.texts], answers),
+        main_metric=benchmark.main_metric,
+        n=len(predictions),
+        chance=table.chance,
+        truncated=int(too_long.sum()),
+        predictions=predictions,
+    )
 
 
 def _on_one_cpu(params: Params) -> bool:

@@ -34,6 +34,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--arms", help="comma-separated; only these and the stages they need")
     run.add_argument("--seed", type=int, help="RANDOM_SEED of all training stages")
     run.add_argument(
+        "--engine",
+        choices=stage.ENGINES,
+        default="xlt_jax",
+        help="whose programs train and evaluate (t5x: see `make t5x`)",
+    )
+    run.add_argument(
         "--parallel",
         type=int,
         default=1,
@@ -60,13 +66,15 @@ def _run(options: argparse.Namespace) -> int:
     out = options.out or Path("runs") / recipe.name
     arms = [arm.strip() for arm in options.arms.split(",")] if options.arms else None
     if options.dry_run:
-        print(runner.dry_run(recipe, out, arms=arms, seed=options.seed), end="")
+        script = runner.dry_run(recipe, out, arms=arms, seed=options.seed, engine=options.engine)
+        print(script, end="")
         return 0
     return runner.run(
         recipe,
         out,
         arms=arms,
         seed=options.seed,
+        engine=options.engine,
         parallel=options.parallel,
         report=not options.no_report,
     )

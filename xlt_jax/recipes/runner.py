@@ -7,6 +7,7 @@ which stages make an arm.
 
 import contextlib
 import fcntl
+import importlib.util
 import json
 import os
 import re
@@ -26,7 +27,7 @@ from rich.live import Live
 from rich.text import Text
 
 from xlt_jax.recipes.stage import (
-    PROGRAMS,
+    ENGINES,
     REPORT_MODULE,
     Recipe,
     Stage,
@@ -48,21 +49,26 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 Launcher = Mapping[str, Sequence[str]]
 
 
-def launcher() -> dict[str, tuple[str, ...]]:
+def launcher(engine: str = "xlt_jax") -> dict[str, tuple[str, ...]]:
     """How each program is started: this interpreter and the program's module."""
-    modules = {program: module for program, (module, _, _) in PROGRAMS.items()}
-    modules["report"] = REPORT_MODULE
+    modules = {**ENGINES[engine], "report": REPORT_MODULE}
     return {name: (sys.executable, "-m", module) for name, module in modules.items()}
 
 
 def dry_run(
-    recipe: Recipe, out: Path, *, arms: Collection[str] | None = None, seed: int | None = None
+    recipe: Recipe,
+    out: Path,
+    *,
+    arms: Collection[str] | None = None,
+    seed: int | None = None,
+    engine: str = "xlt_jax",
 ) -> str:
     """The commands of all stages as a shell script; nothing is started or read."""
     blocks = [f"# {recipe.name}: {recipe.description}"]
     for stage in select(recipe, arms):
         after = f", after {stage.start_from}" if stage.start_from else ""
-        blocks.append(f"# {stage.name}{after}\n{shell_text(command(stage, out, seed=seed))}")
+        words = command(stage, out, seed=seed, engine=engine)
+        blocks.append(f"# {stage.name}{after}\n{shell_text(words)}")
     blocks.append(f"# report\n{shell_text(_report_command(out))}")
     return "\n\n".join(blocks) + "\n"
 
@@ -73,6 +79,7 @@ def run(
     *,
     arms: Collection[str] | None = None,
     seed: int | None = None,
+    engine: str = "xlt_jax",
     parallel: int = 1,
     report: bool = True,
     launch: Launcher | None = None,
@@ -85,6 +92,7 @@ def run(
         out: Its folder.
         arms: Only these and what they need; None means all.
         seed: See ``stage.arguments``.
+        engine: A key of ``stage.ENGINES``: whose programs run what is not finished.
         parallel: Stages that may run at the same time; each then gets its share of the CPU cores.
         report: Whether to build ``<out>/report`` at the end.
         launch: Replaces ``launcher()``; tests pass small programs.
@@ -94,22 +102,25 @@ def run(
         Exit status: 0, 1 after a failure, 130 or 143 after SIGINT or SIGTERM.
 
     Raises:
-        ValueError: An arm or gin file is unknown, ``parallel`` is below 1, the folder cannot be
-            written, or another runner works in it.
+        ValueError: An arm or gin file is unknown, ``parallel`` is below 1, the engine is not
+            installed, the folder cannot be written, or another runner works in it.
     """
     if parallel < 1:
         raise ValueError(f"parallel is {parallel}; it must be 1 or more.")
+    if launch is None and importlib.util.find_spec(engine) is None:
+        raise ValueError(f"{engine} is not installed for {sys.executable}: run `make t5x`.")
     stages = select(recipe, arms)
     for stage in recipe.stages:  # all of them: recipe.json describes the whole experiment
         gin_texts(stage.gin)
     with _locked(out) as lock, _Signals() as signals:
-        _write_recipe(recipe, out, seed=seed)
+        _write_recipe(recipe, out, seed=seed, engine=engine)
         runner = _Runner(
             stages=stages,
             out=out,
             seed=seed,
+            engine=engine,
             parallel=parallel,
-            launch=launch or launcher(),
+            launch=launch or launcher(engine),
             progress=_Progress(console or Console(highlight=False)),
             signals=signals,
             lock=lock,
@@ -117,18 +128,21 @@ def run(
         return runner.run(report=report)
 
 
-def plan(stage: Stage, out: Path, *, seed: int | None = None) -> dict[str, Any]:
+def plan(
+    stage: Stage, out: Path, *, seed: int | None = None, engine: str = "xlt_jax"
+) -> dict[str, Any]:
     """What is asked of a stage now, as ``stage.json`` and ``done.json`` keep it.
 
     ``start_from_run`` is the ``run_id`` of the stage it starts from, None while that one is not
     finished.
     """
     parent = _read_json(out / stage.start_from / "done.json") if stage.start_from else None
-    words = command(stage, out, seed=seed)
+    words = command(stage, out, seed=seed, engine=engine)
     return {
         "stage": stage.name,
         "arm": stage.arm,
         "program": stage.program,
+        "engine": engine,
         "start_from": stage.start_from,
         "start_from_run": parent["run_id"] if parent else None,
         "out": out.as_posix(),
@@ -139,11 +153,16 @@ def plan(stage: Stage, out: Path, *, seed: int | None = None) -> dict[str, Any]:
 
 
 def changes(asked: Mapping[str, Any], kept: Mapping[str, Any]) -> list[str]:
-    """Why what was run (``kept``) is not what is asked for; empty when it is. Moving the folder of
-    the experiment is no change."""
+    """Why what was run (``kept``) is not what is asked for; empty when it is.
+
+    Moving the folder of the experiment is no change, nor is the engine of a stage that is finished.
+    """
     reasons = []
+    engine = kept.get("engine", asked["engine"])
+    if engine != asked["engine"] and "finished" not in kept:
+        reasons.append(f"it was begun with --engine={engine}")
     here, there = (
-        [word.replace(record["out"], "<out>") for word in record["command"]]
+        [word.replace(record["out"], "<out>") for word in record["command"][3:]]
         for record in (asked, kept)
     )
     if here != there:
@@ -203,6 +222,7 @@ class _Runner:
     stages: tuple[Stage, ...]
     out: Path
     seed: int | None
+    engine: str
     parallel: int
     launch: Launcher
     progress: "_Progress"
@@ -210,6 +230,9 @@ class _Runner:
     lock: TextIO
     children: list[_Child] = field(default_factory=list)
     failed: list[_Child] = field(default_factory=list)
+
+    def _plan(self, stage: Stage) -> dict[str, Any]:
+        return plan(stage, self.out, seed=self.seed, engine=self.engine)
 
     def run(self, *, report: bool) -> int:
         waiting = list(self.stages)
@@ -244,14 +267,14 @@ class _Runner:
     def _skip(self, stage: Stage) -> bool:
         """Whether the stage is finished, as it is asked for now."""
         done = _read_json(self.out / stage.name / "done.json")
-        if done is None or changes(plan(stage, self.out, seed=self.seed), done):
+        if done is None or changes(self._plan(stage), done):
             return False
         self.progress.say(f"[{stage.name}] finished before, skipped ({done['seconds']:.0f} s)")
         return True
 
     def _start_stage(self, stage: Stage, cores: tuple[int, ...]) -> None:
         folder = self.out / stage.name
-        asked = plan(stage, self.out, seed=self.seed)
+        asked = self._plan(stage)
         kept = _read_json(folder / "done.json") or _read_json(folder / "stage.json")
         reasons = changes(asked, kept) if kept else []
         if reasons:
@@ -483,7 +506,7 @@ def _locked(out: Path) -> Iterator[TextIO]:
         yield file
 
 
-def _write_recipe(recipe: Recipe, out: Path, *, seed: int | None) -> None:
+def _write_recipe(recipe: Recipe, out: Path, *, seed: int | None, engine: str) -> None:
     """What the report needs to know: arms, their stages, what is compared with what."""
     record = {
         "name": recipe.name,
@@ -497,7 +520,7 @@ def _write_recipe(recipe: Recipe, out: Path, *, seed: int | None) -> None:
                 "arm": stage.arm,
                 "program": stage.program,
                 "start_from": stage.start_from,
-                "shell": shell_text(command(stage, out, seed=seed)),
+                "shell": shell_text(command(stage, out, seed=seed, engine=engine)),
             }
             for stage in recipe.stages
         ],

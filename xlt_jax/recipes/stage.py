@@ -15,10 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# program -> (module, macro of the stage's own folder, macro of the folder it starts from)
+# program -> (macro of the stage's own folder, macro of the folder it starts from)
 PROGRAMS = {
-    "train": ("xlt_jax.train", "MODEL_DIR", "INITIAL_CHECKPOINT_PATH"),
-    "evaluate": ("xlt_jax.evaluate", "EVAL_OUTPUT_DIR", "CHECKPOINT_PATH"),
+    "train": ("MODEL_DIR", "INITIAL_CHECKPOINT_PATH"),
+    "evaluate": ("EVAL_OUTPUT_DIR", "CHECKPOINT_PATH"),
+}
+# engine -> program -> module; both engines take the same arguments
+ENGINES = {
+    "xlt_jax": {"train": "xlt_jax.train", "evaluate": "xlt_jax.evaluate"},
+    "t5x": {"train": "t5x.train", "evaluate": "t5x.eval"},
 }
 REPORT_MODULE = "xlt_jax.report"
 
@@ -149,7 +154,7 @@ def arguments(stage: Stage, out: Path, *, seed: int | None = None) -> tuple[str,
         out: Folder of the whole experiment.
         seed: Becomes the macro RANDOM_SEED of training stages; None leaves the gin files' own.
     """
-    _, own_folder, start_folder = PROGRAMS[stage.program]
+    own_folder, start_folder = PROGRAMS[stage.program]
     bindings = dict(stage.bindings)
     if seed is not None and stage.program == "train":
         bindings["RANDOM_SEED"] = seed
@@ -162,9 +167,11 @@ def arguments(stage: Stage, out: Path, *, seed: int | None = None) -> tuple[str,
     )
 
 
-def command(stage: Stage, out: Path, *, seed: int | None = None) -> tuple[str, ...]:
+def command(
+    stage: Stage, out: Path, *, seed: int | None = None, engine: str = "xlt_jax"
+) -> tuple[str, ...]:
     """The exact command of the stage, with ``python`` for the interpreter."""
-    return ("python", "-m", PROGRAMS[stage.program][0], *arguments(stage, out, seed=seed))
+    return ("python", "-m", ENGINES[engine][stage.program], *arguments(stage, out, seed=seed))
 
 
 def gin_literal(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata, resources
 
 import jinja2
@@ -133,7 +133,7 @@ def _trained(results: Results) -> dict[str, list[dict]]:
                     "labelled": {
                         benchmark: (
                             sorted({one.language for one in found}),
-                            sum(one.examples or 0 for one in found),
+                            _sum_if_known([one.examples for one in found]),
                         )
                         for benchmark, found in sorted(labelled.items())
                     },
@@ -142,6 +142,10 @@ def _trained(results: Results) -> dict[str, list[dict]]:
             )
         table[arm] = stages
     return table
+
+
+def _sum_if_known(counts: Sequence[int | None]) -> int | None:
+    return None if None in counts else sum(counts)
 
 
 def _exposure_counts(results: Results) -> dict[str, dict[str, int]]:

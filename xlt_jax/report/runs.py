@@ -85,10 +85,11 @@ class StageRun:
 
     @property
     def examples(self) -> int | None:
-        """Training examples seen."""
+        """Training examples seen; None also where T5X trained, which does not count them."""
         if self.training is None:
             return None
-        return sum(task.get("examples") or 0 for task in self.training["tasks"].values())
+        counts = [task.get("examples") for task in self.training["tasks"].values()]
+        return None if None in counts else sum(counts)
 
 
 @dataclass(frozen=True)
@@ -269,6 +270,8 @@ def _read_scores(folder: Path) -> dict[tuple[str, str], tuple[dict, dict[str, fl
 def _row_scores(path: Path) -> dict[str, float]:
     rows: dict[str, float] = {}
     for number, line in enumerate(_read_lines(path)):
+        if "score" not in line:  # SeqIO's own logger wrote it
+            return {}
         name = str(line["input"].get("id", number))
         rows[f"{name}#{number}" if name in rows else name] = float(line["score"])
     return rows

@@ -36,13 +36,7 @@ class EncoderDecoderModel:
     loss_normalizing_factor: float | str | None = None
 
     def __post_init__(self):
-        network_ids, vocabulary_ids = self.module.config.vocab_size, self.vocabulary.vocab_size
-        if not 0 <= network_ids - vocabulary_ids < 256:
-            raise ValueError(
-                f"The network has {network_ids} token ids, the vocabulary {self.vocabulary.path} "
-                f"has {vocabulary_ids}. Take the vocabulary that the checkpoint was trained with, "
-                "or set mt5.T5Config.vocab_size to its size rounded up to a multiple of 128."
-            )
+        check_vocabulary(self.module, self.vocabulary)
 
 
 @dataclass(frozen=True)
@@ -60,6 +54,17 @@ class Trainer:
     clip_norm: float | None = None
 
 
+def check_vocabulary(module: nn.Module, vocabulary: Any) -> None:
+    """Raises ValueError if a network cannot belong to a vocabulary; see EncoderDecoderModel."""
+    network_ids, vocabulary_ids = module.config.vocab_size, vocabulary.vocab_size
+    if not 0 <= network_ids - vocabulary_ids < 256:
+        raise ValueError(
+            f"The network has {network_ids} token ids, the vocabulary {vocabulary.path} "
+            f"has {vocabulary_ids}. Take the vocabulary that the checkpoint was trained with, "
+            "or set mt5.T5Config.vocab_size to its size rounded up to a multiple of 128."
+        )
+
+
 def adafactor_def(
     decay_rate: float = 0.8, step_offset: int = 0
 ) -> Callable[[Schedule], optax.GradientTransformation]:
@@ -67,3 +72,22 @@ def adafactor_def(
     return lambda schedule: optim.adafactor(
         schedule, decay_rate=decay_rate, step_offset=step_offset, layer_axis=mt5.layer_axis
     )
+
+
+# T5X counts steps differently: gin files call these three, and xlt_jax/t5x_adapter.py has others of
+# the same names. Our training reads the numbers as they are.
+def first_step(model_dir: str, initial_checkpoint: str | list) -> int:
+    """What schedules subtract from the step: 0, as ours count from the run's first update."""
+    return 0
+
+
+def total_steps(
+    model_dir: str, initial_checkpoint: str | list, steps: int, relative_steps: int | None
+) -> int:
+    """Number of the last step, without ``relative_steps``: training adds those itself."""
+    return steps
+
+
+def relative_steps(steps: int | None) -> int | None:
+    """Steps after the initial checkpoint's, however often the run is resumed."""
+    return steps

@@ -130,7 +130,7 @@ def make_train_step(
         metrics = {
             "loss": loss.total * scale,
             **loss.logs,
-            "tokens": _num_tokens(batch),
+            "tokens": num_tokens(batch),
             "grad_norm": grad_norm,
             "finite": jnp.isfinite(loss.total) & jnp.isfinite(grad_norm),
         }
@@ -204,7 +204,7 @@ def _accumulate(
     return total
 
 
-def _num_tokens(batch: Batch) -> Array:
+def num_tokens(batch: Batch) -> Array:
     """Tokens that are not padding, of encoder and decoder together, int32."""
     return (batch["encoder_input_tokens"] > 0).sum() + (batch["decoder_target_tokens"] > 0).sum()
 
