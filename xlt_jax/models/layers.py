@@ -247,6 +247,29 @@ class RelativeBias(nn.Module):
         return shear(by_distance, num_queries, num_keys)
 
 
+@jax.custom_vjp
+def add_bias(scores_BHTM: Array, bias_HTM: Array) -> Array:
+    """Scores plus the bias that all rows share, BHTM float32.
+
+    The bias's gradient is a sum over rows, here as a product with ones: as a reduction it was the
+    largest single operation of the tiny training step on CPU, and the step 15 % longer.
+    """
+    return scores_BHTM + bias_HTM
+
+
+def _add_bias_forward(scores_BHTM: Array, bias_HTM: Array) -> tuple[Array, None]:
+    return scores_BHTM + bias_HTM, None
+
+
+def _add_bias_backward(_: None, gradient_BHTM: Array) -> tuple[Array, Array]:
+    ones_B = jnp.ones(gradient_BHTM.shape[0], gradient_BHTM.dtype)
+    bias_HTM = jnp.einsum("B,BHTM->HTM", ones_B, gradient_BHTM, precision=jax.lax.Precision.HIGHEST)
+    return gradient_BHTM, bias_HTM
+
+
+add_bias.defvjp(_add_bias_forward, _add_bias_backward)
+
+
 @struct.dataclass
 class StepCache:
     """Keys and values of one attention layer, positions last.
@@ -319,7 +342,7 @@ class Attention(nn.Module):
             query_BTHK, key_BMHK = query_BTHK.astype(jnp.float32), key_BMHK.astype(jnp.float32)
         scores_BHTM = jnp.einsum("BTHK,BMHK->BHTM", query_BTHK, key_BMHK).astype(jnp.float32)
         if bias_HTM is not None:
-            scores_BHTM += bias_HTM
+            scores_BHTM = add_bias(scores_BHTM, bias_HTM)
         if mask_B1TM is not None:
             scores_BHTM = jnp.where(mask_B1TM, scores_BHTM, MASKED)
         weights_BHTM = jax.nn.softmax(scores_BHTM).astype(self.dtype)
