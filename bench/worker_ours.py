@@ -228,7 +228,7 @@ def load(folder: str) -> dict:
     """Seconds of putting a folder's parameters on the device, all of them touched."""
     start = time.perf_counter()
     opened = restore.open_weights(folder)
-    sizes = names.network_sizes({name: t.shape for name, t in opened.tensors.items()})
+    sizes = names.network_sizes(opened.tensors)
     described = _described(mt5.Transformer(mt5.T5Config(**sizes)))
     params = restore.restore_params(opened, described)
     total = sum(float(leaf.sum()) for leaf in jax.tree.leaves(params))

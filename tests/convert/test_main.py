@@ -48,11 +48,14 @@ def test_a_value_that_is_not_finite_leaves_nothing(command, tmp_path, capsys):
     assert not list((tmp_path / "out").glob("*"))
 
 
-def test_export_with_a_vocabulary(folder, tmp_path, capsys):
-    model = tmp_path / "model.spm"
-    texts = [f"the small word number {n} is here" for n in range(50)]
+TEXTS = [f"the small word number {n} is here" for n in range(50)]
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A SentencePiece model of ``TEXTS``."""
     sentencepiece.SentencePieceTrainer.Train(
-        sentence_iterator=iter(texts),
+        sentence_iterator=iter(TEXTS),
         model_prefix=str(tmp_path / "model"),
         vocab_size=38,
         pad_id=0,
@@ -62,7 +65,10 @@ def test_export_with_a_vocabulary(folder, tmp_path, capsys):
         hard_vocab_limit=False,
         minloglevel=2,
     )
-    (tmp_path / "model.model").rename(model)
+    return tmp_path / "model.model"
+
+
+def test_export_with_a_vocabulary(folder, model, tmp_path, capsys):
     out = tmp_path / "out"
     convert.main(["export", str(folder), str(out), "--vocabulary", str(model)])
     assert (out / "spiece.model").read_bytes() == model.read_bytes()
@@ -75,24 +81,11 @@ def test_export_with_a_vocabulary(folder, tmp_path, capsys):
     assert not (tmp_path / "two").exists()
 
 
-def test_the_exported_tokenizer_gives_our_ids(folder, tmp_path):
+def test_the_exported_tokenizer_gives_our_ids(folder, model, tmp_path):
     transformers = pytest.importorskip("transformers")
-    model = tmp_path / "model"
-    texts = [f"the small word number {n} is here" for n in range(50)]
-    sentencepiece.SentencePieceTrainer.Train(
-        sentence_iterator=iter(texts),
-        model_prefix=str(model),
-        vocab_size=38,
-        pad_id=0,
-        eos_id=1,
-        unk_id=2,
-        bos_id=-1,
-        hard_vocab_limit=False,
-        minloglevel=2,
-    )
     out = tmp_path / "out"
-    convert.main(["export", str(folder), str(out), "--vocabulary", f"{model}.model"])
+    convert.main(["export", str(folder), str(out), "--vocabulary", str(model)])
     tokenizer = transformers.AutoTokenizer.from_pretrained(out)
-    processor = sentencepiece.SentencePieceProcessor(model_file=f"{model}.model")
-    for text in texts[:10]:
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
+    for text in TEXTS[:10]:
         assert tokenizer(text)["input_ids"] == [*processor.EncodeAsIds(text), 1]

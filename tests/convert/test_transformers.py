@@ -70,7 +70,7 @@ class Pair:
         self.model = self.load(folder)
 
         opened = restore.open_weights(folder)
-        sizes = names.network_sizes({k: t.shape for k, t in opened.tensors.items()})
+        sizes = names.network_sizes(opened.tensors)
         self.network = mt5.Transformer(mt5.T5Config(**sizes, dropout_rate=0.0))
         partitioner = Partitioner(1, devices=jax.devices()[:1])
         described = state.describe(self.network, optax.identity(), partitioner)

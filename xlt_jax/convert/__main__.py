@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import json
 import logging
 import os
 import sys
@@ -38,11 +37,9 @@ def import_(
             f"{target / f'checkpoint_{step}'} exists: choose another folder or another --step."
         )
     plain = weights.unstacked(opened.tensors)
-    sizes = names.network_sizes({name: tensor.shape for name, tensor in plain.items()})
+    sizes = names.network_sizes(plain)
     names.to_huggingface(plain)  # every parameter is one of this network
-    tensors = weights.stacks(plain) if scan_layers else plain
-    if scan_layers == any("/layers_" not in name for name in opened.tensors if _is_layer(name)):
-        tensors = dict(opened.tensors)  # as it lies already: fewer, larger reads
+    tensors = weights.arranged(opened.tensors, weights.stacks(plain) if scan_layers else plain)
     print(f"Importing {opened.path} ({opened.format}), {_count(tensors):,} parameters.")
     with _progress(tensors) as tensors_shown:
         path = t5x.write_orbax(target, tensors_shown, step, dtype)
@@ -71,7 +68,7 @@ def export(
     if target.exists():
         raise ValueError(f"{target} exists: choose another folder or remove it.")
     tensors = weights.unstacked(opened.tensors)
-    sizes = names.network_sizes({name: tensor.shape for name, tensor in tensors.items()})
+    sizes = names.network_sizes(tensors)
     if model_type is None:
         model_type = "umt5" if sizes["relative_bias"] == "per_layer" else "mt5"
         model_type = "t5" if vocabulary == BYTES else model_type
@@ -109,17 +106,13 @@ def inspect(source: str, *, all_values: bool) -> None:
     print(f"  type        {', '.join(types)}\n  layers      {'stacked' if stacked else 'apart'}")
     if opened.note:
         print(f"  note        {opened.note}")
-    print(_as_gin(names.network_sizes({k: t.shape for k, t in plain.items()}), stacked))
+    print(_as_gin(names.network_sizes(plain), stacked))
     for name, tensor in sorted(opened.tensors.items()):
         line = f"  {name:<66} {'x'.join(map(str, tensor.shape)):>14}  {tensor.dtype}"
         if all_values:
             values = weights.checked(name, tensor.whole(), tensor.file).astype(np.float32)
             line += f"  mean {values.mean():+.3e}  deviation {values.std():.3e}"
         print(line)
-
-
-def _is_layer(name: str) -> bool:
-    return "/layers_" in name or name.startswith(("encoder/encoder/", "decoder/decoder/"))
 
 
 def _count(tensors: Mapping[str, Tensor]) -> int:
@@ -157,7 +150,7 @@ def _tokenizer(
     shared = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
     if vocabulary == BYTES:
         config = {"tokenizer_class": "ByT5Tokenizer", "extra_ids": 125, **shared}
-        return {"tokenizer_config.json": _json(config)}
+        return {"tokenizer_config.json": huggingface.json_text(config).encode()}
     source = epath.Path(vocabulary or opened.path)
     candidates = (
         [source] if source.is_file() else [source / n for n in huggingface.VOCABULARY_FILES]
@@ -185,11 +178,7 @@ def _tokenizer(
             "this vocabulary does not belong to it."
         )
     config = {"tokenizer_class": "T5Tokenizer", "extra_ids": extra_ids, **shared}
-    return {"spiece.model": model, "tokenizer_config.json": _json(config)}
-
-
-def _json(value: object) -> bytes:
-    return (json.dumps(value, indent=2) + "\n").encode()
+    return {"spiece.model": model, "tokenizer_config.json": huggingface.json_text(config).encode()}
 
 
 def main(argv: Sequence[str]) -> None:

@@ -268,9 +268,9 @@ def write(
     Raises:
         ValueError: A parameter without a name there, or a network that their classes do not have.
     """
-    config = config_of(names.network_sizes({k: t.shape for k, t in tensors.items()}), model_type)
+    config = config_of(names.network_sizes(tensors), model_type)
     config["dtype"] = dtype
-    to_dtype = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+    to_dtype = np.dtype(dtype)  # ml_dtypes, imported, knows "bfloat16"
     shards: list[list[names.Name]] = [[]]
     room = max_shard_bytes
     for name, pair in names.to_huggingface(tensors).items():
@@ -302,10 +302,10 @@ def write(
         on_progress(size)
     if len(shards) > 1:
         index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
-        (temporary / "model.safetensors.index.json").write_text(_json(index))
-    (temporary / CONFIG).write_text(_json(config))
+        (temporary / "model.safetensors.index.json").write_text(json_text(index))
+    (temporary / CONFIG).write_text(json_text(config))
     generation = {k: config[k] for k in ("decoder_start_token_id", "eos_token_id", "pad_token_id")}
-    (temporary / "generation_config.json").write_text(_json(generation))
+    (temporary / "generation_config.json").write_text(json_text(generation))
     for name, content in vocabulary.items():
         (temporary / name).write_bytes(content)
     temporary.rename(folder)
@@ -318,5 +318,6 @@ def _save_safetensors(arrays: Mapping[str, np.ndarray], path: epath.Path) -> Non
     path.write_bytes(safetensors.numpy.save(dict(arrays), metadata={"format": "pt"}))
 
 
-def _json(value: Any) -> str:
+def json_text(value: Any) -> str:
+    """As these folders have it."""
     return json.dumps(value, indent=2) + "\n"

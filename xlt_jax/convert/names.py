@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 EMBEDDING = "token_embedder/embedding"
 LOGITS = "decoder/logits_dense/kernel"
@@ -151,12 +152,13 @@ def of_flax(theirs: str) -> tuple[str, bool]:
     return name, True
 
 
-def network_sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, object]:
-    """Arguments of ``mt5.T5Config`` for parameters of these names (unstacked) and shapes.
+def network_sizes(tensors: Mapping[str, Any]) -> dict[str, object]:
+    """Arguments of ``mt5.T5Config`` for parameters of these names (unstacked).
 
     Raises:
         ValueError: A parameter without which sizes cannot be known is missing.
     """
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
     layers = {
         stack: 1
         + max(

@@ -1,18 +1,18 @@
 """T5X's checkpoints: Orbax's layout, which ours is too, and the legacy one (msgpack and zarr)."""
 
-import concurrent.futures
 import json
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+import jax
 import ml_dtypes
 import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
 from etils import epath
-from flax import serialization
+from flax import serialization, traverse_util
 
 from xlt_jax.convert import weights
 from xlt_jax.convert.weights import Tensor, Weights
@@ -45,7 +45,7 @@ def read_orbax(path: epath.Path) -> Weights:
         names = ocp.PyTreeCheckpointHandler().metadata(folder)
         tree = names.tree if hasattr(names, "tree") else names
         description = json.loads((folder / "_METADATA").read_text())
-        leaves = {name: leaf for name, leaf in _leaves(tree) if name[0] == _PARAMETERS}
+        leaves = traverse_util.flatten_dict(tree.get(_PARAMETERS, {}))
     except Exception as error:  # Orbax and tensorstore raise whatever they like
         raise damaged(path, error) from error
     if not leaves:
@@ -57,7 +57,7 @@ def read_orbax(path: epath.Path) -> Weights:
     in_one_store = (folder / "manifest.ocdbt").exists()
 
     def tensor(name: tuple[str, ...], leaf: Any) -> Tensor:
-        file = ".".join(name)
+        file = ".".join((_PARAMETERS, *name))
         if in_one_store:
             kvstore = {"driver": "ocdbt", "base": _store_url(folder), "path": f"{file}/"}
         else:
@@ -70,7 +70,7 @@ def read_orbax(path: epath.Path) -> Weights:
         format="Orbax (xlt_jax or T5X)",
         step=step_in_name(path),
         tensors=weights.heads_joined(
-            {"/".join(name[1:]): tensor(name, leaf) for name, leaf in leaves.items()}
+            {"/".join(name): tensor(name, leaf) for name, leaf in leaves.items()}
         ),
     )
 
@@ -93,7 +93,10 @@ def read_legacy(path: epath.Path) -> Weights:
         tree = serialization.msgpack_restore(content)
         version = tree.get("version", 0)
         tree = tree["optimizer"] if version else tree
-        leaves = dict(_legacy_leaves(tree[_PARAMETERS], ()))
+        leaves = traverse_util.flatten_dict(
+            tree[_PARAMETERS],
+            is_leaf=lambda _, node: {"driver", "kvstore", "metadata"} <= set(node),
+        )
         step = tree.get("state", {}).get("step", 0)
     except Exception as error:  # msgpack raises whatever it meets
         raise damaged(path, error) from error
@@ -133,25 +136,6 @@ def messages(error: BaseException | None) -> str:
         lines.append(f"{type(error).__name__}: {text[0] if text else ''}"[:300])
         error = error.__cause__ or error.__context__
     return " | ".join(lines)
-
-
-def _leaves(tree: Any, name: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if isinstance(tree, Mapping):
-        for key, value in tree.items():
-            yield from _leaves(value, (*name, str(key)))
-    elif isinstance(tree, list | tuple):
-        for number, value in enumerate(tree):
-            yield from _leaves(value, (*name, str(number)))
-    elif tree is not None:
-        yield name, tree
-
-
-def _legacy_leaves(tree: Any, name: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if isinstance(tree, Mapping) and not {"driver", "kvstore", "metadata"} <= set(tree):
-        for key, value in tree.items():
-            yield from _legacy_leaves(value, (*name, key))
-    else:
-        yield name, tree
 
 
 def _legacy_tensor(
@@ -210,8 +194,7 @@ class _TensorHandler(ocp.type_handlers.NumpyHandler):
         for value, info, arg in zip(values, infos, args, strict=True):
             array = np.ascontiguousarray(value.whole())
             for commit in await super().serialize([array], [info], [arg]):
-                with concurrent.futures.ThreadPoolExecutor(1) as executor:
-                    executor.submit(commit.result).result()
+                commit.result()
         return []
 
 
@@ -223,15 +206,11 @@ def write_orbax(
     T5X and our engine start from it. It appears when it is whole.
     """
     step_tensor = weights.of_array(np.asarray(step, np.int32), "")
-    tree: dict[str, Any] = {_PARAMETERS: {}, "state": {"step": step_tensor}}
-    for name, tensor in tensors.items():
-        *folders, last = name.split("/")
-        node = tree[_PARAMETERS]
-        for folder in folders:
-            node = node.setdefault(folder, {})
-        node[last] = tensor
+    params = traverse_util.unflatten_dict(tensors, sep="/")
+    tree = {_PARAMETERS: params, "state": {"step": step_tensor}}
+    params_args = ocp.SaveArgs(dtype=np.dtype(dtype))
     save_args = {
-        _PARAMETERS: _like(tree[_PARAMETERS], ocp.SaveArgs(dtype=np.dtype(_dtype(dtype)))),
+        _PARAMETERS: jax.tree.map(lambda _: params_args, params),
         "state": {"step": ocp.SaveArgs()},
     }
     options = ocp.CheckpointManagerOptions(
@@ -248,11 +227,3 @@ def write_orbax(
             unfinished.rmtree()
         raise
     return model_dir / f"checkpoint_{step}"
-
-
-def _like(tree: Any, value: Any) -> Any:
-    return {k: _like(v, value) for k, v in tree.items()} if isinstance(tree, dict) else value
-
-
-def _dtype(name: str) -> Any:
-    return ml_dtypes.bfloat16 if name == "bfloat16" else name

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 
+from xlt_jax.models.stacks import LAYER_AXIS
+
 Index = tuple[slice, ...]  # one slice for each axis
 
 DTYPES = tuple(map(np.dtype, (np.float32, ml_dtypes.bfloat16, np.float16)))
-LAYER_AXIS = 1  # of stacked parameters, as in T5X's scalable_t5
 
 # encoder/layers_3/mlp/wo/kernel, and encoder/encoder/mlp/wo/kernel of all layers stacked.
 _UNSTACKED = re.compile(r"(encoder|decoder)/layers_(\d+)/(.+)")
