@@ -70,9 +70,8 @@ def read_gin(flags: argparse.Namespace) -> None:
         _parse_bindings(flags.gin_bindings)
     except (SyntaxError, ImportError, AttributeError, OSError) as error:
         raise ValueError(f"{', '.join(flags.gin_file)}: {_first_lines(error)}") from error
-    for name in _macros():
-        if _is_required(name):
-            raise ValueError(f"{name} is not set: add --gin.{name}=\"'...'\" to the command.")
+    for name in _required_macros():
+        raise ValueError(f"{name} is not set: add --gin.{name}=\"'...'\" to the command.")
     gin.finalize()
 
 
@@ -111,11 +110,16 @@ def summarize_config(
     """Writes what gin has bound so far to ``model_dir``/config.gin and to TensorBoard."""
     text = gin.operative_config_str()
     folder = epath.Path(model_dir)
-    unfinished = folder / ".config.gin.tmp"
-    unfinished.write_text(text)
-    unfinished.replace(folder / "config.gin")
+    write_text(folder / "config.gin", text)
     if summary_writer is not None:
         summary_writer.text("config", f"```\n{text}\n```", step)
+
+
+def write_text(path: epath.Path, text: str) -> None:
+    """Writes to a temporary name and renames."""
+    unfinished = path.with_name(f".{path.name}.tmp")
+    unfinished.write_text(text)
+    unfinished.replace(path)
 
 
 def enable_compilation_cache() -> None:
@@ -167,9 +171,9 @@ def _macros() -> list[str]:
     return sorted(set(names))
 
 
-def _is_required(macro: str) -> bool:
-    """Whether a macro still has ``%gin.REQUIRED`` for a value."""
-    return bool(re.search(rf"^{macro} = %gin\.REQUIRED$", gin.config_str(), flags=re.M))
+def _required_macros() -> list[str]:
+    """Names of the macros that still have ``%gin.REQUIRED`` for a value."""
+    return sorted(re.findall(r"^([A-Za-z_]\w*) = %gin\.REQUIRED$", gin.config_str(), flags=re.M))
 
 
 def _parse_bindings(bindings: Sequence[str]) -> None:

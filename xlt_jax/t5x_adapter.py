@@ -238,7 +238,9 @@ class _Curve:
             name: float(value.value) for name, value in summary.result().items() if "/" not in name
         }
         self._lines.append(json.dumps({"step": number, **values}))
-        _write_text(self._folder / "metrics.jsonl", "".join(f"{line}\n" for line in self._lines))
+        configuration.write_text(
+            self._folder / "metrics.jsonl", "".join(f"{line}\n" for line in self._lines)
+        )
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         configuration.show_progress(f"step {number:,}  {shown}")
 
@@ -402,9 +404,13 @@ def first_step(model_dir: str, initial_checkpoint: str | list) -> int:
     record = _read_json(epath.Path(model_dir) / TRAINING_RECORD)
     if record is not None and t5x.checkpoints.latest_step(model_dir) is not None:
         return record["first_step"]
-    if not initial_checkpoint:
-        return 0
-    return restore.open_weights(initial_checkpoint).step
+    return _step_of(initial_checkpoint) if initial_checkpoint else 0
+
+
+@functools.cache
+def _step_of(checkpoint: str) -> int:
+    """Opened once: schedule, optimizer and total ask for it one after the other."""
+    return restore.open_weights(checkpoint).step
 
 
 def total_steps(
@@ -442,7 +448,7 @@ def summarize_config(model_dir: str, summary_writer: Any | None, step: int) -> N
     folder = epath.Path(model_dir)
     folder.mkdir(parents=True, exist_ok=True)
     text = gin.config_str()
-    _write_text(folder / "config.gin", text)
+    configuration.write_text(folder / "config.gin", text)
     path = gin.get_bindings(_RESTORE)["path"]
     if summary_writer is None:
         opened = restore.open_weights(path)
@@ -458,21 +464,12 @@ def summarize_config(model_dir: str, summary_writer: Any | None, step: int) -> N
 
 def _training_record(mixture: str, initial_checkpoint: str | None, first: int) -> dict:
     """As ``xlt_jax.train`` writes it; T5X does not count the examples of each task."""
-    tasks = {}
-    for name in mixtures.get(mixture).tasks:
-        benchmark, language = benchmarks.split_task(name)
-        tasks[name] = {
-            "examples": None,
-            "labelled": benchmark.labelled,
-            "benchmark": benchmark.name,
-            "language": language,
-            "kind": benchmark.kind,
-        }
+    tasks = mixtures.get(mixture).tasks
     return {
         "initial_checkpoint": initial_checkpoint,
         "first_step": first,
         "steps": first,
-        "tasks": tasks,
+        "tasks": {task: benchmarks.training_record(task, None) for task in tasks},
     }
 
 
@@ -481,13 +478,7 @@ def _read_json(path: epath.Path) -> dict | None:
 
 
 def _write_json(path: epath.Path, record: Mapping) -> None:
-    _write_text(path, json.dumps(record, indent=1))
-
-
-def _write_text(path: epath.Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.tmp")
-    unfinished.write_text(text)
-    unfinished.replace(path)
+    configuration.write_text(path, json.dumps(record, indent=1))
 
 
 # ------------------------------------------------------------------------------------- evaluation

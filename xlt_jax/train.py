@@ -21,6 +21,7 @@ from xlt_jax.data import features, mixtures, tokens
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.evaluation import predictions, zero_shot
 from xlt_jax.evaluation.tensorboard import ScalarWriter
+from xlt_jax.registry import benchmarks
 from xlt_jax.training import checkpoint, partition, state, step
 from xlt_jax.training.config import CheckpointConfig, DatasetConfig
 from xlt_jax.training.model import EncoderDecoderModel, Trainer
@@ -295,13 +296,7 @@ def training_data(
         "first_step": run["first_step"],
         "steps": steps,
         "tasks": {
-            table.name: {
-                "examples": examples[table.name],
-                "labelled": table.benchmark.labelled,
-                "benchmark": table.benchmark.name,
-                "language": table.language,
-                "kind": table.benchmark.kind,
-            }
+            table.name: benchmarks.training_record(table.name, examples[table.name])
             for table in tables
         },
     }
@@ -338,7 +333,9 @@ class RunLog:
             )
             if cut:
                 print(f"Warning: {cut:,} of {rows:,} {field} exceed {lengths[field]} tokens: cut.")
-        write_text(self._folder / "parameters.txt", state.parameter_table(described.params))
+        configuration.write_text(
+            self._folder / "parameters.txt", state.parameter_table(described.params)
+        )
         summarize_config_fn(self._folder, self._train, number)
 
     def train(self, number: int, metrics: list[Mapping[str, Any]]) -> None:
@@ -404,7 +401,9 @@ class RunLog:
         """Writes what the run was trained on and closes the files."""
         if self._writes:
             configuration.end_progress()
-            write_text(self._folder / "training_data.json", json.dumps(data, indent=1))
+            configuration.write_text(
+                self._folder / "training_data.json", json.dumps(data, indent=1)
+            )
             self._write_lines()
             self._train.close()
             self._training_eval.close()
@@ -415,14 +414,9 @@ class RunLog:
             self._write_lines()
 
     def _write_lines(self) -> None:
-        write_text(self._folder / "metrics.jsonl", "".join(f"{line}\n" for line in self._lines))
-
-
-def write_text(path: epath.Path, text: str) -> None:
-    """Writes to a temporary name and renames."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+        configuration.write_text(
+            self._folder / "metrics.jsonl", "".join(f"{line}\n" for line in self._lines)
+        )
 
 
 class StopSignal:

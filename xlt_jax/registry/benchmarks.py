@@ -152,6 +152,23 @@ def split_task(task_name: str) -> tuple[Benchmark, str]:
     return benchmark, language
 
 
+def training_record(task_name: str, examples: int | None) -> dict[str, Any]:
+    """What a run notes of a task that it trained on; the report's zero-shot audit reads it.
+
+    Args:
+        task_name: ``benchmark.language``.
+        examples: Number of those drawn; None where the engine does not count.
+    """
+    benchmark, language = split_task(task_name)
+    return {
+        "examples": examples,
+        "labelled": benchmark.labelled,
+        "benchmark": benchmark.name,
+        "language": language,
+        "kind": benchmark.kind,
+    }
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """``", did you mean 'x' or 'y'?"`` or nothing: the tail of an error message."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
