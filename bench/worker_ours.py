@@ -19,13 +19,13 @@ from bench.process import serve
 from xlt_jax import train as train_program
 from xlt_jax.arrays import Array
 from xlt_jax.convert import huggingface, names, restore, weights
-from xlt_jax.data import mixtures, vocab
+from xlt_jax.data import formats, mixtures, vocab
 from xlt_jax.data.tokens import Ragged, TokenTable
 from xlt_jax.evaluation import zero_shot
 from xlt_jax.models import mt5
 from xlt_jax.objectives import lm
 from xlt_jax.registry import benchmarks, languages
-from xlt_jax.registry.benchmarks import Benchmark, Request
+from xlt_jax.registry.benchmarks import Benchmark, Files, Request
 from xlt_jax.training import memory, optim, partition, state, step
 from xlt_jax.training.config import DatasetConfig
 
@@ -171,8 +171,11 @@ def mixture(folder: str) -> dict:
                 name=name,
                 description="Synthetic files.",
                 languages=tuple(codes),
-                source=f"tsv:{name}/{{language}}.{{split}}.tsv",
-                splits={"train": "train"},
+                source=(
+                    Files(
+                        f"{name}/{{language}}.{{split}}.tsv", formats.table(), {"train": "train"}
+                    ),
+                ),
                 prompt=_prompt,
                 request=Request.TRAIN_ONLY,
                 kind="other",
@@ -263,7 +266,7 @@ def _tables(spec: shapes.SetSpec, request: Request) -> dict[str, TokenTable]:
         name=f"bench_{spec.name}",
         description="Random ids.",
         languages=tuple(codes[: spec.languages]),
-        source="",
+        source=(),
         prompt=_prompt,
         request=request,
         kind="pair",

@@ -7,5 +7,7 @@ It imports neither SeqIO nor TensorFlow. SeqIO programs call
 import importlib
 import pkgutil
 
-for _module in pkgutil.walk_packages(__path__, prefix=f"{__name__}."):
-    importlib.import_module(_module.name)
+# Mixtures last: they ask for the benchmarks that there are.
+_names = [_module.name for _module in pkgutil.walk_packages(__path__, prefix=f"{__name__}.")]
+for _name in sorted(_names, key=lambda name: name == f"{__name__}.mixtures"):
+    importlib.import_module(_name)

@@ -4,10 +4,11 @@ Those that begin with ``cldr_`` are the embedded counterparts, which gin/local.g
 """
 
 from tasks.cldr import choice, convert, kind, pairs, parallel, qa, retrieval, same, tags, text
-from tasks.intermediate import cosmos_qa, hellaswag, mnli, paws_x, squad, wikiann
-from tasks.xtreme_r import xnli, xquad
+from tasks.extra import pawsx
+from tasks.intermediate import cosmos_qa, hellaswag, mnli, squad
+from tasks.xtreme_r import panx
 from xlt_jax.data.mixtures import Part, register, tasks
-from xlt_jax.registry import languages
+from xlt_jax.registry import benchmarks, languages, xtreme
 
 # mT5 samples languages with exponent 0.3 (Xue et al. 2021, section 3.2).
 _MT5_TEMPERATURE = 1 / 0.3
@@ -15,16 +16,16 @@ _MT5_TEMPERATURE = 1 / 0.3
 _ENGLISH = tuple(module.BENCHMARK.name for module in (mnli, squad, hellaswag, cosmos_qa))
 
 # The cap keeps MNLI's 393 thousand rows from drowning Cosmos QA's 25 thousand.
-_ENGLISH_PART = Part((*tasks(_ENGLISH), "paws_x.en"), cap=100_000)
+_ENGLISH_PART = Part((*tasks(_ENGLISH), "pawsx.en"), cap=100_000)
 
 register("english_intermediate", _ENGLISH_PART)
 register(
     "multitask_intermediate",
     _ENGLISH_PART,
-    Part(tasks([paws_x.BENCHMARK.name]), share=0.5),
+    Part(tasks([pawsx.BENCHMARK.name]), share=0.5),
     *(
         Part(
-            tasks([wikiann.BENCHMARK.name], languages.select(resource=resource)),
+            tasks([panx.BENCHMARK.name], languages.select(resource=resource)),
             share=share,
             temperature=_MT5_TEMPERATURE,
         )
@@ -32,7 +33,25 @@ register(
     ),
 )
 register("english_target", Part(("mnli.en", "squad.en"), cap=100_000))
-register("target", Part(tasks([xnli.BENCHMARK.name, xquad.BENCHMARK.name])))
+
+# Every benchmark with training tasks of its own: what to train on in English, what to score.
+for _benchmark in benchmarks.all_benchmarks():
+    if _benchmark.english_training:
+        register(f"{_benchmark.name}.train", Part(_benchmark.english_training))
+        register(f"{_benchmark.name}.zero_shot", Part(_benchmark.task_names()))
+
+_XTREME_R = tuple(xtreme.tasks("xtreme-r").values())
+register("xtreme_r", Part(tasks(task.name for task in _XTREME_R)))
+for _group in dict.fromkeys(task.group for task in _XTREME_R):
+    register(
+        f"xtreme_r.{_group}",
+        Part(tasks(task.name for task in _XTREME_R if task.group == _group)),
+    )
+for _resource in ("high", "mid", "low"):
+    register(
+        f"xtreme_r.{_resource}_resource",
+        Part(tasks((task.name for task in _XTREME_R), languages.select(resource=_resource))),
+    )
 
 _CLDR_INTERMEDIATE = tuple(module.BENCHMARK.name for module in (kind, same, convert))
 _CLDR_TARGET = tuple(module.BENCHMARK.name for module in (pairs, choice, tags, qa))

@@ -1,18 +1,23 @@
 """HellaSwag: which ending continues a text (Zellers et al. 2019, arXiv:1905.07830)."""
 
-from xlt_jax.data import prompts
+from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import classification
-from xlt_jax.registry.benchmarks import Benchmark, Request, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Tfds, register
+
+_SPLITS = {"train": "train", "validation": "val"}
 
 BENCHMARK = register(
     Benchmark(
         name="hellaswag",
         description="Which of four endings continues a text?",
         languages=("en",),
-        source="tfds:hellaswag:1.1.0",
-        splits={"train": "train", "validation": "validation"},
+        source=(
+            Files("hellaswag/hellaswag_{split}.jsonl", formats.json_lines, _SPLITS),
+            Files("hellaswag/{split}*.jsonl", formats.json_lines, _SPLITS),
+            Tfds("hellaswag:1.1.0", {"train": "train", "validation": "validation"}),
+        ),
         prompt=lambda row: prompts.multiple_choice(
-            "hellaswag", row["context"], row["endings"], row["label"]
+            "hellaswag", row.get("context") or row["ctx"], row["endings"], row["label"]
         ),
         request=Request.RANK,
         kind="choice",
@@ -21,6 +26,7 @@ BENCHMARK = register(
         main_metric="accuracy",
         chance=prompts.one_of_choices,
         max_target_tokens=128,
-        citation="Zellers et al. 2019; MIT licence",
+        citation="Zellers et al. 2019",
+        licence="MIT",
     )
 )

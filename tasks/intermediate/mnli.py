@@ -1,16 +1,42 @@
 """MultiNLI: English inference in ten genres (Williams et al. 2018, arXiv:1704.05426)."""
 
-from xlt_jax.data import prompts
+from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import classification
-from xlt_jax.registry.benchmarks import Benchmark, Request, register
+from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Request, Tfds, register
+
+_SPLITS = {"train": "train", "validation": "dev_matched"}
+
+
+def read_original(path, language: str):
+    """Rows with the names of TFDS's columns."""
+    for row in formats.json_lines(path):
+        yield {
+            "premise": row["sentence1"],
+            "hypothesis": row["sentence2"],
+            "label": row["gold_label"],
+        }
+
 
 BENCHMARK = register(
     Benchmark(
         name="mnli",
         description="Does a premise entail or contradict a hypothesis, or neither?",
         languages=("en",),
-        source="tfds:multi_nli:1.1.0",
-        splits={"train": "train", "validation": "validation_matched"},
+        source=(
+            Files("multinli_1.0/multinli_1.0_{split}.jsonl", read_original, _SPLITS),
+            # As XTREME prepares it for XNLI; its development set is XNLI's.
+            Files(
+                "xnli/{split}-{language}.tsv",
+                formats.table("premise", "hypothesis", "label", quoted=True, header=False),
+                {"train": "train"},
+            ),
+            Files(
+                "nli_en/mnli.{split}*.csv",
+                formats.table("premise", "hypothesis", "label", delimiter=",", quoted=True),
+                {"validation": "dev"},
+            ),
+            Tfds("multi_nli:1.1.0", {"train": "train", "validation": "validation_matched"}),
+        ),
         prompt=lambda row: prompts.inference(row["premise"], row["hypothesis"], row["label"]),
         request=Request.RANK,
         kind="pair",
@@ -19,6 +45,15 @@ BENCHMARK = register(
         main_metric="accuracy",
         chance=prompts.largest_class,
         max_target_tokens=8,
-        citation="Williams et al. 2018; OANC and CC licences",
+        version="2",
+        citation="Williams et al. 2018",
+        licence="OANC and others",
+        downloads=(
+            Download(
+                "https://cims.nyu.edu/~sbowman/multinli/multinli_1.0.zip",
+                "multinli_1.0.zip",
+                unpack=True,
+            ),
+        ),
     )
 )

@@ -1,29 +1,65 @@
 """XNLI: inference in 15 languages (Conneau et al. 2018, arXiv:1809.05053)."""
 
-from xlt_jax.data import prompts
+from collections.abc import Sequence
+
+from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import classification
-from xlt_jax.registry.benchmarks import Benchmark, Request, register
+from xlt_jax.registry import xtreme
+from xlt_jax.registry.benchmarks import (
+    Benchmark,
+    Download,
+    Example,
+    Files,
+    Request,
+    Row,
+    Tfds,
+    register,
+)
+
+_SPLITS = {"validation": "dev", "test": "test"}
+_original = formats.table("language", "gold_label", "sentence1", "sentence2")
+_xtreme = formats.table("premise", "hypothesis", "label", quoted=True, header=False)
 
 
-def prompt(row: dict) -> dict | None:
-    """An example of the row's language."""
+def read_original(path, language: str):
+    """Rows of one language out of the file that holds all fifteen."""
+    for row in _original(path):
+        if row["language"] == language:
+            yield {
+                "premise": row["sentence1"],
+                "hypothesis": row["sentence2"],
+                "label": row["gold_label"],
+            }
+
+
+def of_language(row: Row, language: str) -> Row:
+    """The columns of one language out of a row of TFDS, which holds all fifteen."""
+    hypotheses = dict(zip(row["hypothesis"]["language"], row["hypothesis"]["translation"]))
+    return {**row, "premise": row["premise"][language], "hypothesis": hypotheses[language]}
+
+
+def prompt(row: Row) -> dict | None:
+    """``xnli: premise: ... hypothesis: ...`` -> ``1``."""
     return prompts.inference(row["premise"], row["hypothesis"], row["label"])
 
 
-def of_language(row: dict, language: str) -> dict:
-    """The columns of one language out of a row that holds all fifteen."""
-    hypotheses = dict(zip(row["hypothesis"]["language"], row["hypothesis"]["translation"]))
-    return row | {"premise": row["premise"][language], "hypothesis": hypotheses[language]}
+def label_names(examples: Sequence[Example], predictions: Sequence[str]) -> list[str]:
+    """Predictions as XTREME's files have them: the names of the labels."""
+    names = dict(zip("012", prompts.INFERENCE_LABELS))
+    return [names.get(prediction, prediction) for prediction in predictions]
 
 
 BENCHMARK = register(
     Benchmark(
         name="xnli",
         description="Does a premise entail or contradict a hypothesis, or neither?",
-        languages=tuple("ar bg de el en es fr hi ru sw th tr ur vi zh".split()),
-        source="tfds:xnli:1.1.0",
-        select=of_language,
-        splits={"validation": "validation", "test": "test"},
+        languages=xtreme.task("xnli").languages,
+        source=(
+            Files("xnli/{split}-{language}.tsv", _xtreme, _SPLITS),
+            Files("nc/xnli/{split}-{language}.tsv", _xtreme, _SPLITS),
+            Files("XNLI-1.0/xnli.{split}.tsv", read_original, _SPLITS),
+            Tfds("xnli:1.1.0", {"validation": "validation", "test": "test"}, select=of_language),
+        ),
         prompt=prompt,
         request=Request.RANK,
         kind="pair",
@@ -31,7 +67,16 @@ BENCHMARK = register(
         example_score=classification.exact,
         main_metric="accuracy",
         chance=prompts.largest_class,
+        export=label_names,
         max_target_tokens=8,
-        citation="Conneau et al. 2018; CC BY-NC 4.0",
+        english_training=("mnli.en",),
+        version="2",
+        citation="Conneau et al. 2018",
+        licence="CC BY-NC 4.0",
+        downloads=(
+            Download(
+                "https://dl.fbaipublicfiles.com/XNLI/XNLI-1.0.zip", "XNLI-1.0.zip", unpack=True
+            ),
+        ),
     )
 )

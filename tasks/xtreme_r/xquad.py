@@ -1,26 +1,45 @@
 """XQuAD: SQuAD's questions translated by people (Artetxe et al. 2020, arXiv:1910.11856)."""
 
-from xlt_jax.data import prompts
+import functools
+
+from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import span_qa
-from xlt_jax.registry.benchmarks import Benchmark, Request, register
+from xlt_jax.registry import xtreme
+from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Request, Tfds, register
+
+_LANGUAGES = xtreme.task("xquad").languages
+_URL = "https://raw.githubusercontent.com/deepmind/xquad/master"
 
 BENCHMARK = register(
     Benchmark(
         name="xquad",
         description="Which span of a paragraph answers the question?",
-        languages=("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"),
-        source="tfds:xquad/{language}:3.0.0",
-        splits={"test": "test"},
+        languages=_LANGUAGES,
+        source=(
+            Files("xquad/xquad.{language}.json", formats.squad, {"test": "test"}),
+            Tfds(
+                "xquad/{language}:3.0.0",
+                {"test": "test"},
+                {code: code for code in _LANGUAGES if code != "ro"},
+            ),
+        ),
         prompt=lambda row: prompts.question(
             row["question"], row["context"], row["answers"]["text"]
         ),
+        parse=prompts.parse_answer,
         request=Request.GENERATE,
         kind="qa",
-        metric=span_qa.squad,
-        example_score=span_qa.f1,
+        metric=functools.partial(span_qa.squad, manner="squad"),
+        example_score=functools.partial(span_qa.f1, manner="squad"),
         main_metric="f1",
         chance=prompts.no_answer,
         max_target_tokens=64,
-        citation="Artetxe et al. 2020; CC BY-SA 4.0",
+        english_training=("squad.en",),
+        version="2",
+        citation="Artetxe et al. 2020",
+        licence="CC BY-SA 4.0",
+        downloads=tuple(
+            Download(f"{_URL}/xquad.{code}.json", f"xquad/xquad.{code}.json") for code in _LANGUAGES
+        ),
     )
 )

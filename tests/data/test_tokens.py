@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from xlt_jax.data import cache, sources, tokens, vocab
+from xlt_jax.data import cache, formats, sources, tokens, vocab
 from xlt_jax.registry import benchmarks
-from xlt_jax.registry.benchmarks import Benchmark, Request
+from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Tfds
 
 ROWS = [{"id": f"r{number}", "text": f"number {number}", "answer": "yes"} for number in range(5)]
 
@@ -165,8 +165,8 @@ def test_jsonl_and_tsv(monkeypatch, tmp_path):
     rows = [{"text": "größe", "answer": "yes"}]
     (tmp_path / "en.train.jsonl").write_text(json.dumps(rows[0]) + "\n", encoding="utf-8")
     (tmp_path / "en.train.tsv").write_text("text\tanswer\ngröße\tyes\n", encoding="utf-8")
-    for scheme in ("jsonl", "tsv"):
-        benchmark = toy(source=f"{scheme}:{{language}}.{{split}}.{scheme}")
+    for suffix, read in (("jsonl", formats.json_lines), ("tsv", formats.table("text"))):
+        benchmark = toy(source=(Files(f"{{language}}.{{split}}.{suffix}", read),))
         assert list(sources.rows(benchmark, "en", "train")) == rows
 
 
@@ -175,14 +175,14 @@ def test_jsonl_and_tsv(monkeypatch, tmp_path):
     [
         (b'{"text": "a"}\n{"text": "\xff"}\n', r"line 2, is not UTF-8 \(byte 10: 0xff\)"),
         (b'{"text": "a"\n', "line 1, is not JSON"),
-        (None, r"does not exist.*XLT_DATA_DIR.*gin/local\.gin"),
+        (None, r"no data for toy.en, split 'train'.*en.train.jsonl.*XLT_DATA_DIR.*gin/local\.gin"),
     ],
 )
 def test_bad_files(monkeypatch, tmp_path, content, message):
     monkeypatch.setenv("XLT_DATA_DIR", str(tmp_path))
     if content is not None:
         (tmp_path / "en.train.jsonl").write_bytes(content)
-    benchmark = toy(source="jsonl:{language}.{split}.jsonl")
+    benchmark = toy(source=(Files("{language}.{split}.jsonl", formats.json_lines),))
     with pytest.raises(ValueError, match=message):
         list(sources.rows(benchmark, "en", "train"))
 
@@ -190,8 +190,9 @@ def test_bad_files(monkeypatch, tmp_path, content, message):
 def test_row_with_a_missing_column(monkeypatch, tmp_path):
     monkeypatch.setenv("XLT_DATA_DIR", str(tmp_path))
     (tmp_path / "en.train.tsv").write_text("text\tanswer\na\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="line 2, does not have the header's 2 columns"):
-        list(sources.rows(toy(source="tsv:{language}.{split}.tsv"), "en", "train"))
+    with pytest.raises(ValueError, match="row 2, has 1 fields and not 2"):
+        source = (Files("{language}.{split}.tsv", formats.table("text")),)
+        list(sources.rows(toy(source=source), "en", "train"))
 
 
 def test_unavailable_tfds(monkeypatch):
@@ -204,4 +205,4 @@ def test_unavailable_tfds(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", Broken)
     with pytest.raises(ValueError, match=r"'xnli:1\.1\.0'.*gin/local\.gin"):
-        list(sources.rows(toy(source="tfds:xnli:1.1.0"), "en", "train"))
+        list(sources.rows(toy(source=(Tfds("xnli:1.1.0"),)), "en", "train"))

@@ -41,7 +41,7 @@ def benchmark(name, request, metric, example_score, **options):
         name=name,
         description="",
         languages=("en", "de", "sw"),
-        source="",
+        source=(),
         prompt=dict,
         request=request,
         kind="other",

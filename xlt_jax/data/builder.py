@@ -1,6 +1,7 @@
 """SeqIO's registry: one seqio.Task per benchmark and language, one seqio.Mixture per mixture."""
 
 import functools
+import json
 
 from xlt_jax.data import mixtures, noising, tokens
 from xlt_jax.data.vocab import EOS_ID, Vocabulary
@@ -54,26 +55,29 @@ def _add_task(name: str, benchmark: Benchmark, language: str, vocabulary: Vocabu
         preprocessors.append(functools.partial(_corrupt_spans, vocabulary=vocabulary))
     else:
         preprocessors.append(seqio.preprocessors.append_eos_after_trim)
-    scored = benchmark.request is not Request.TRAIN_ONLY and benchmark.request is not Request.EMBED
+    scored = benchmark.request.scored and benchmark.request is not Request.EMBED
     seqio.TaskRegistry.add(
         name,
         source=seqio.FunctionDataSource(
             functools.partial(_dataset, benchmark=benchmark, language=language),
-            splits=tuple(benchmark.splits),
+            splits=benchmark.splits,
         ),
         preprocessors=preprocessors,
         output_features={
             "inputs": feature(add_eos=not benchmark.noise),
             "targets": feature(add_eos=not benchmark.noise),
         },
-        postprocess_fn=_text_of_target if scored else None,
-        metric_fns=[benchmark.metric] if scored else [],
+        postprocess_fn=functools.partial(_answer, benchmark=benchmark) if scored else None,
+        metric_fns=[benchmark.metric_of(language)] if scored else [],
     )
 
 
-def _text_of_target(prediction: str, example: dict, is_target: bool) -> str:
-    """Metrics compare texts; targets are taken before tokenisation."""
-    return example["targets_pretokenized"].decode("utf-8") if is_target else prediction
+def _answer(prediction: str, example: dict, is_target: bool, benchmark: Benchmark):
+    """What metrics compare: the references of a row, or what its generated text says."""
+    row = json.loads(example["row"])
+    if is_target:
+        return row["references"]
+    return benchmark.parse(row, prediction)[0] if benchmark.parse else prediction
 
 
 def _dataset(split: str, shuffle_files: bool, seed=None, *, benchmark: Benchmark, language: str):
@@ -86,9 +90,9 @@ def _dataset(split: str, shuffle_files: bool, seed=None, *, benchmark: Benchmark
         # be a part of each checkpoint of the position in the data.
         order = np.random.default_rng(seed).permutation(len(examples))
         examples = [examples[row] for row in order]
-    return tf.data.Dataset.from_tensor_slices(
-        {name: [example[name] for example in examples] for name in ("inputs", "targets")}
-    )
+    texts = {name: [example[name] for example in examples] for name in ("inputs", "targets")}
+    rows = [json.dumps(example, ensure_ascii=False) for example in examples]
+    return tf.data.Dataset.from_tensor_slices({**texts, "row": rows})
 
 
 def _corrupt_spans(dataset, sequence_length, vocabulary: Vocabulary):

@@ -41,6 +41,12 @@ def code_fingerprint(function: Callable) -> str:
     return key(*files, importlib.metadata.version("Babel"))
 
 
+@functools.cache
+def file_fingerprint(function: Callable) -> str:
+    """Hash of the Python file that defines ``function``."""
+    return key(pathlib.Path(sys.modules[function.__module__].__file__).read_text(encoding="utf-8"))
+
+
 @contextlib.contextmanager
 def _lock(path: pathlib.Path) -> Iterator[None]:
     """Holds ``path`` against other processes; it is freed when its holder dies."""

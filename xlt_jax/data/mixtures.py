@@ -73,11 +73,11 @@ def register(name: str, *parts: Part) -> Mixture:
     """Adds a mixture; a file of ``tasks/`` does it.
 
     Raises:
-        ValueError: No parts, a name with a dot (tasks have those), or one of another content.
+        ValueError: No parts, the name of a task, or one of another content.
     """
     mixture = Mixture(name, tuple(parts))
-    if not parts or "." in name.removeprefix("xtreme_r."):
-        raise ValueError(f"Mixture {name!r} needs at least one part and a name without a dot.")
+    if not parts or name in _task_names():
+        raise ValueError(f"Mixture {name!r} needs at least one part and a name that no task has.")
     if _MIXTURES.get(name, mixture) != mixture:
         raise ValueError(f"Two mixtures are called {name!r}. Rename one.")
     _MIXTURES[name] = mixture
@@ -97,7 +97,7 @@ def get(name: str) -> Mixture:
     """
     if name in _MIXTURES:
         return _MIXTURES[name]
-    known_tasks = [task for item in benchmarks.all_benchmarks() for task in item.task_names()]
+    known_tasks = _task_names()
     if name in known_tasks:
         return Mixture(name, (Part((name,)),))
     raise ValueError(
@@ -105,6 +105,10 @@ def get(name: str) -> Mixture:
         f"Mixtures: {', '.join(names()) or 'none'}. Register mixtures with "
         "xlt_jax.data.mixtures.register and benchmarks in a file of tasks/, and import it in gin."
     )
+
+
+def _task_names() -> list[str]:
+    return [task for item in benchmarks.all_benchmarks() for task in item.task_names()]
 
 
 def tasks(names: Iterable[str], languages: Iterable[str] | None = None) -> tuple[str, ...]:

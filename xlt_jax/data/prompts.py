@@ -1,42 +1,61 @@
-"""Text-to-text phrasing that several benchmarks share: pure functions of strings."""
+"""Text-to-text phrasing that several benchmarks share, and back: pure functions of strings.
 
+Where mT5 published a format (inference, paraphrase, questions, entities), inputs and targets are
+the same, character by character: Xue et al. 2021, arXiv:2010.11934, tasks of its released code.
+"""
+
+import re
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+from xlt_jax.registry.benchmarks import Example, LabelledSpans, TaggedWords
 
 INFERENCE_LABELS = ("entailment", "neutral", "contradiction")
 PARAPHRASE_LABELS = ("different_meaning", "paraphrase")
+ENTITY_LABELS = ("PER", "ORG", "LOC")
+NO_ENTITY = "None"
+_BETWEEN_ENTITIES = "$$"
+# White space of RE2, the expressions of mT5's preprocessing: the others count as punctuation there.
+_SPACES = " \t\n\f\r"
 
 
-def inference(premise: str, hypothesis: str, label: int) -> dict | None:
-    """An inference example; label 0, 1, 2 as in the NLI data sets, -1 (no consensus) drops it.
+# ------------------------------------------------------------------- sentence pairs and choices
+def inference(premise: str, hypothesis: str, label: int | str) -> dict | None:
+    """An inference example; the target is the label's number, as in mT5's format.
 
-    Source: mT5's text format for XNLI with the label spelled out.
+    Args:
+        premise: First sentence.
+        hypothesis: Second sentence.
+        label: 0, 1, 2 or one of ``INFERENCE_LABELS`` ("contradictory" too); -1 and "-" (no
+            consensus) drop the row.
     """
-    if label < 0:
+    if label in (-1, "-1", "-"):
         return None
+    names = {name: number for number, name in enumerate(INFERENCE_LABELS)} | {"contradictory": 2}
     return {
         "inputs": f"xnli: premise: {premise} hypothesis: {hypothesis}",
-        "targets": INFERENCE_LABELS[label],
-        "choices": INFERENCE_LABELS,
+        "targets": str(names.get(label, label)),
+        "choices": ("0", "1", "2"),
     }
 
 
-def paraphrase(sentence1: str, sentence2: str, label: int) -> dict | None:
-    """A paraphrase example; PAWS-X marks a missing translation with the sentence NS: dropped."""
-    if label < 0 or "NS" in (sentence1, sentence2):
+def paraphrase(
+    sentence1: str, sentence2: str, label: int | str, split: str = "train"
+) -> dict | None:
+    """A paraphrase example, in mT5's format.
+
+    PAWS-X marks a missing translation with the sentence NS, always with label 0. Such rows are not
+    trained on; they stay where rows are scored, since the official sets count them.
+    """
+    untranslated = "NS" in (sentence1.strip(), sentence2.strip())
+    if int(label) not in (0, 1) or (untranslated and split == "train"):
         return None
     return {
-        "inputs": f"paws: sentence1: {sentence1} sentence2: {sentence2}",
-        "targets": PARAPHRASE_LABELS[label],
+        "inputs": f"paws sentence1: {sentence1} sentence2: {sentence2}",
+        "targets": PARAPHRASE_LABELS[int(label)],
         "choices": PARAPHRASE_LABELS,
     }
-
-
-def question(question_text: str, context: str, answers: Sequence[str]) -> dict | None:
-    """An extractive question; the first answer is the target, a question without one is dropped."""
-    if not answers:
-        return None
-    return {"inputs": f"question: {question_text} context: {context}", "targets": answers[0]}
 
 
 def multiple_choice(prefix: str, context: str, endings: Sequence[str], label: int) -> dict | None:
@@ -51,11 +70,197 @@ def multiple_choice(prefix: str, context: str, endings: Sequence[str], label: in
     }
 
 
-def entities(tokens: Sequence[str], spans: Sequence[str]) -> dict:
-    """A tagging example: ``PER: name $$ LOC: name``, mT5's format for named entities."""
-    return {"inputs": f"tag: {' '.join(tokens)}", "targets": " $$ ".join(spans)}
+def classification(prefix: str, text: str, label: str, labels: Sequence[str]) -> dict:
+    """A text and the name of its class."""
+    return {"inputs": f"{prefix}: {text}", "targets": label, "choices": tuple(labels)}
 
 
+# ----------------------------------------------------------------------------------- questions
+def question(question_text: str, context: str, answers: Sequence[str]) -> dict | None:
+    """An extractive question; the first answer is the target, a question without one is dropped.
+
+    As mT5 reads it: punctuation stands alone between spaces. ``references`` are the answers as
+    they are, which metrics compare with what ``parse_answer`` makes of a generated text.
+    """
+    if not answers:
+        return None
+    padded = _collapse(_pad_punctuation(context))
+    return {
+        "inputs": _collapse(f"question: {_pad_punctuation(question_text)} context: {padded}"),
+        "targets": _collapse(_pad_punctuation(answers[0])),
+        "references": list(answers),
+        "context": padded.removeprefix(" "),
+        "original": context,
+    }
+
+
+def parse_answer(example: Example, text: str) -> tuple[str, bool]:
+    """The place of the context that a generated answer copies, as it is written there.
+
+    Compared without white space and in NFKC, as SentencePiece writes. An answer that is not in
+    the context (translated, inflected) stays as it is, and is no well-formed one.
+    """
+    wanted = "".join(unicodedata.normalize("NFKC", text).split())
+    if not wanted:
+        return "", False
+    context = example["original"]
+    letters = [
+        (letter, place)
+        for place, character in enumerate(context)
+        for letter in unicodedata.normalize("NFKC", character)
+        if not letter.isspace()
+    ]
+    start = "".join(letter for letter, _ in letters).find(wanted)
+    if start < 0:
+        return text.strip(), False
+    return context[letters[start][1] : letters[start + len(wanted) - 1][1] + 1], True
+
+
+class _Padded(dict):
+    """``str.translate`` table: spaces around all but letters, marks, numbers, white space, _."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        keep = character in "_" + _SPACES or unicodedata.category(character)[0] in "LMN"
+        self[code] = character if keep else f" {character} "
+        return self[code]
+
+
+_PADDED = _Padded()
+
+
+def _pad_punctuation(text: str) -> str:
+    return text.translate(_PADDED)
+
+
+def _collapse(text: str) -> str:
+    """Every run of white space as one space, at the ends too."""
+    return re.sub(f"[{_SPACES}]+", " ", text)
+
+
+# ------------------------------------------------------------------------------------- tagging
+def entities(tokens: Sequence[str], tags: Sequence[str]) -> dict:
+    """Named entities as ``PER: name $$ LOC: name``, mT5's format; ``references`` are the tags.
+
+    Args:
+        tokens: Words of the sentence.
+        tags: Of each, in IOB2: O, B-PER, I-PER ...
+    """
+    spans = [f"{label}: {' '.join(tokens[start:end])}" for label, start, end in spans_of(tags)]
+    return {
+        "inputs": f"tag: {' '.join(tokens)}",
+        "targets": f" {_BETWEEN_ENTITIES} ".join(spans) or NO_ENTITY,
+        "references": " ".join(tags),
+        "tokens": list(tokens),
+    }
+
+
+def spans_of(tags: Sequence[str]) -> list[tuple[str, int, int]]:
+    """(label, start, end) of the entities of an IOB2 sequence, in order; ``end`` is exclusive.
+
+    An I- tag after O or after another label begins an entity.
+    """
+    spans: list[tuple[str, int, int]] = []
+    for place, tag in enumerate(tags):
+        form, _, label = tag.partition("-")
+        if form == "I" and spans and spans[-1][0] == label and spans[-1][2] == place:
+            spans[-1] = (label, spans[-1][1], place + 1)
+        elif form in "BI":
+            spans.append((label, place, place + 1))
+    return spans
+
+
+def parse_entities(example: Example, text: str) -> tuple[str, bool]:
+    """Tags of the sentence for a generated ``PER: name $$ LOC: name``.
+
+    Each name tags its first occurrence after the one before it. A piece without a known label, or
+    whose name does not occur there, tags nothing, and the text is not well-formed.
+    """
+    words = [_squash(token) for token in example["tokens"]]
+    tags, cursor, well_formed = ["O"] * len(words), 0, True
+    pieces = [] if text.strip() == NO_ENTITY else text.split(_BETWEEN_ENTITIES)
+    for piece in pieces:
+        label, _, name = piece.strip().partition(":")
+        found = _occurrence(words, _squash(name), cursor) if label in ENTITY_LABELS else None
+        if found is None:
+            well_formed = False
+            continue
+        start, cursor = found
+        tags[start:cursor] = [f"B-{label}", *[f"I-{label}"] * (cursor - start - 1)]
+    return " ".join(tags), well_formed
+
+
+def _occurrence(words: Sequence[str], name: str, begin: int) -> tuple[int, int] | None:
+    """(start, end) of the first run of whole words, from ``begin``, that makes ``name``."""
+    for start in range(begin, len(words)):
+        rest = name
+        for end in range(start, len(words)):
+            if not words[end] or not rest.startswith(words[end]):
+                break
+            rest = rest[len(words[end]) :]
+            if not rest:
+                return start, end + 1
+    return None
+
+
+def entity_constraint(example: Example) -> LabelledSpans:
+    """The form of every well-formed text of ``entities``."""
+    labels = tuple(f"{label}:" for label in ENTITY_LABELS)
+    return LabelledSpans(tuple(example["tokens"]), labels, _BETWEEN_ENTITIES, NO_ENTITY)
+
+
+def tagged_words(prefix: str, tokens: Sequence[str], tags: Sequence[str]) -> dict:
+    """Each word followed by its tag; ``references`` are the tags."""
+    return {
+        "inputs": f"{prefix}: {' '.join(tokens)}",
+        "targets": " ".join(f"{token} {tag}" for token, tag in zip(tokens, tags, strict=True)),
+        "references": " ".join(tags),
+        "tokens": list(tokens),
+    }
+
+
+def tagged_words_parser(
+    tags: Sequence[str], otherwise: str
+) -> Callable[[Example, str], tuple[str, bool]]:
+    """A ``parse`` for texts of ``tagged_words``.
+
+    Args:
+        tags: All there are.
+        otherwise: The tag of words that a malformed text gives none; such a text's tags are taken
+            in their order.
+    """
+
+    def parse(example: Example, text: str) -> tuple[str, bool]:
+        pieces, found, place = text.split(), [], 0
+        for token in example["tokens"]:
+            word = ""
+            while place < len(pieces) and len(word) < len(_squash(token)):
+                word += _squash(pieces[place])
+                place += 1
+            if word != _squash(token) or place >= len(pieces) or pieces[place] not in tags:
+                break
+            found.append(pieces[place])
+            place += 1
+        size = len(example["tokens"])
+        if len(found) == size and place == len(pieces):
+            return " ".join(found), True
+        given = [piece for piece in pieces if piece in tags][:size]
+        return " ".join([*given, *[otherwise] * (size - len(given))]), False
+
+    return parse
+
+
+def tagged_words_constraint(tags: Sequence[str]) -> Callable[[Example], TaggedWords]:
+    """A ``constraint`` for texts of ``tagged_words``."""
+    return lambda example: TaggedWords(tuple(example["tokens"]), tuple(tags))
+
+
+def _squash(text: str) -> str:
+    """Without white space and in NFKC: what SentencePiece leaves of a word."""
+    return "".join(unicodedata.normalize("NFKC", text).split())
+
+
+# -------------------------------------------------------------------------------------- chance
 def largest_class(examples: Sequence[Mapping]) -> float:
     """Accuracy of always answering the commonest target."""
     counts = Counter(example["targets"] for example in examples)
@@ -65,6 +270,11 @@ def largest_class(examples: Sequence[Mapping]) -> float:
 def one_of_choices(examples: Sequence[Mapping]) -> float:
     """Accuracy of picking one of each row's choices at random."""
     return sum(1 / len(example["choices"]) for example in examples) / len(examples)
+
+
+def one_of_rows(examples: Sequence[Mapping]) -> float:
+    """Accuracy of picking one of as many candidates as there are rows."""
+    return 1 / len(examples)
 
 
 def no_answer(examples: Sequence[Mapping]) -> float:

@@ -1,18 +1,34 @@
-"""Rows of a benchmark: from code, from local files, from TFDS."""
+"""Rows of a benchmark: from code, from original files in the data folder, from TFDS."""
 
-import csv
 import importlib.metadata
-import json
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from xlt_jax.data import cache
-from xlt_jax.registry.benchmarks import Benchmark, Row
+from xlt_jax.registry.benchmarks import Benchmark, Files, Row, Tfds
 
 LOCAL_HINT = (
-    "Without it add --gin_file=gin/local.gin, which turns the run into one on embedded data."
+    "Without data add --gin_file=gin/local.gin, which turns the run into one on embedded data."
 )
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where the rows of one language and split are.
+
+    Attributes:
+        source: The record of the benchmark; None for embedded data.
+        paths: Files to read, in order; of TFDS the folder of the prepared copy, if there is one.
+        split: Its own name for the split.
+        language: Its own spelling of the language.
+    """
+
+    source: Files | Tfds | None
+    paths: tuple[pathlib.Path, ...]
+    split: str
+    language: str
 
 
 def data_dir() -> pathlib.Path:
@@ -20,100 +36,130 @@ def data_dir() -> pathlib.Path:
     return pathlib.Path(os.environ.get("XLT_DATA_DIR") or cache.cache_dir() / "data").expanduser()
 
 
-def rows(benchmark: Benchmark, language: str, split: str) -> Iterable[Row]:
-    """Rows of one language and split, in the source's order.
+def tfds_dir() -> pathlib.Path:
+    """Folder of data sets that TFDS has prepared: ``$TFDS_DATA_DIR`` or its default."""
+    return pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def find(benchmark: Benchmark, language: str, split: str) -> Found | None:
+    """The first source that is on this machine, or None. TensorFlow is not imported.
 
     Raises:
-        ValueError: No such split; the file is missing, not UTF-8 or malformed; TFDS has no copy.
+        ValueError: The benchmark has no such split.
     """
-    source_split = _source_split(benchmark, split)
-    if callable(benchmark.source):
-        return benchmark.source(language, source_split)
-    scheme, _, locator = benchmark.source.partition(":")
-    locator = locator.format(language=language, split=source_split)
-    if scheme == "jsonl":
-        return _json_lines(data_dir() / locator)
-    if scheme == "tsv":
-        return _tab_separated(data_dir() / locator)
-    if scheme == "tfds":
-        found = _tfds(locator, source_split)
-        return (benchmark.select(row, language) for row in found) if benchmark.select else found
-    raise ValueError(
-        f"Benchmark {benchmark.name!r} has source {benchmark.source!r}; "
-        "allowed: a function, jsonl:PATH, tsv:PATH, tfds:NAME:VERSION."
-    )
-
-
-def fingerprint(benchmark: Benchmark, language: str, split: str) -> str:
-    """A text that changes when the rows may have changed; part of the token cache's key."""
-    source_split = _source_split(benchmark, split)
-    if callable(benchmark.source):
-        return cache.code_fingerprint(benchmark.source)
-    scheme, _, locator = benchmark.source.partition(":")
-    if scheme in ("jsonl", "tsv"):
-        path = data_dir() / locator.format(language=language, split=source_split)
-        stat = path.stat() if path.exists() else None
-        return f"{path} {stat.st_size} {stat.st_mtime_ns}" if stat else str(path)
-    return f"{benchmark.source} {importlib.metadata.version('tensorflow-datasets')}"
-
-
-def _source_split(benchmark: Benchmark, split: str) -> str:
     if split not in benchmark.splits:
         raise ValueError(
             f"Benchmark {benchmark.name!r} has no split {split!r}; it has "
             f"{', '.join(benchmark.splits)}."
         )
-    return benchmark.splits[split]
+    if callable(benchmark.source):
+        return Found(None, (), split, language)
+    for source in benchmark.source:
+        place = _place(source, language, split)
+        if place and place.paths:
+            return place
+    return None
 
 
-def _lines(path: pathlib.Path) -> Iterator[str]:
-    if not path.is_file():
-        raise ValueError(
-            f"Data file {path} does not exist. Put it there or set XLT_DATA_DIR. {LOCAL_HINT}"
-        )
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield line.decode("utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"{path}, line {number}, is not UTF-8 (byte {error.start}: "
-                    f"0x{line[error.start]:02x}). Convert the file to UTF-8."
-                ) from error
+def rows(benchmark: Benchmark, language: str, split: str) -> Iterable[Row]:
+    """Rows of one language and split, in the source's order.
+
+    Raises:
+        ValueError: No such split; no source is there and TFDS has none to fetch; a file is
+            unreadable or malformed.
+    """
+    found = find(benchmark, language, split) or _fetchable(benchmark, language, split)
+    if found is None:
+        raise ValueError(missing(benchmark, language, split))
+    if found.source is None:
+        return benchmark.source(language, split)
+    if isinstance(found.source, Files):
+        return _read_files(found, language)
+    return _tfds(found, language)
 
 
-def _json_lines(path: pathlib.Path) -> Iterator[Row]:
-    for number, line in enumerate(_lines(path), start=1):
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}, is not JSON ({error}).") from error
+def missing(benchmark: Benchmark, language: str, split: str) -> str:
+    """What to say where a benchmark's data is not there: what was looked for, and what to do."""
+    places = []
+    for source in benchmark.source:
+        if place := _place(source, language, split):
+            name = _filled(source.pattern, place) if isinstance(source, Files) else source.name
+            places.append(name if isinstance(source, Files) else f"TFDS {_filled(name, place)}")
+    wanted = f"{benchmark.name}.{language}, split {split!r}"
+    if not places:
+        return f"No source has {wanted}. Score another split or leave the task out."
+    return (
+        f"There is no data for {wanted} below {data_dir()} (looked for {'; '.join(places)}). "
+        f"`python -m xlt_jax.data check {benchmark.name}` shows what is there and how to get the "
+        f"rest; XLT_DATA_DIR names another folder. {LOCAL_HINT}"
+    )
 
 
-def _tab_separated(path: pathlib.Path) -> Iterator[Row]:
-    reader = csv.DictReader(_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
-    for number, row in enumerate(reader, start=2):
-        if None in row or None in row.values():
-            raise ValueError(
-                f"{path}, line {number}, does not have the header's {len(reader.fieldnames)} "
-                "columns separated by tabs."
-            )
-        yield row
+def fingerprint(benchmark: Benchmark, language: str, split: str) -> str:
+    """A text that changes when the rows may have changed; part of the token cache's key."""
+    found = find(benchmark, language, split)
+    if callable(benchmark.source):
+        return cache.code_fingerprint(benchmark.source)
+    if found is None or isinstance(found.source, Tfds):
+        return f"{benchmark.source} {importlib.metadata.version('tensorflow-datasets')}"
+    stats = [(path, path.stat()) for path in found.paths]
+    reader = cache.file_fingerprint(found.source.read)
+    return f"{reader} {[(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]}"
 
 
-def _tfds(locator: str, split: str) -> Iterator[Row]:
+def _place(source: Files | Tfds, language: str, split: str) -> Found | None:
+    """Where a source would have it, or None when it does not have this language or split."""
+    spelled = language if source.languages is None else source.languages.get(language)
+    if spelled is None or split not in source.splits:
+        return None
+    place = Found(source, (), source.splits[split], spelled)
+    if isinstance(source, Files):
+        paths = _matches(_filled(source.pattern, place))
+    else:
+        folder = tfds_dir().joinpath(*_filled(source.name, place).replace(":", "/").split("/"))
+        paths = (folder,) if folder.is_dir() else ()
+    return Found(source, paths, place.split, spelled)
+
+
+def _fetchable(benchmark: Benchmark, language: str, split: str) -> Found | None:
+    """The first TFDS source, which TFDS may be able to download."""
+    places = (_place(source, language, split) for source in benchmark.source)
+    return next((place for place in places if place and isinstance(place.source, Tfds)), None)
+
+
+def _filled(text: str, place: Found) -> str:
+    return text.format(language=place.language, split=place.split)
+
+
+def _matches(pattern: str) -> tuple[pathlib.Path, ...]:
+    """Files of that name, or of that name with .gz, in the order of their names."""
+    found = {path for suffix in ("", ".gz") for path in data_dir().glob(pattern + suffix)}
+    plain = {path for path in found if path.suffix != ".gz"}
+    return tuple(sorted(plain | {path for path in found if path.with_suffix("") not in plain}))
+
+
+def _read_files(found: Found, language: str) -> Iterator[Row]:
+    for path in found.paths:
+        yield from found.source.read(path, language)
+
+
+def _tfds(found: Found, language: str) -> Iterator[Row]:
     import tensorflow_datasets as tfds
 
+    name = _filled(found.source.name, found)
+    split = found.split.format(language=found.language)
     try:
-        dataset = tfds.load(locator, split=split, shuffle_files=False)
+        dataset = tfds.load(name, split=split, shuffle_files=False, data_dir=tfds_dir())
     except Exception as error:  # TFDS raises whatever its transport does
         raise ValueError(
-            f"TFDS cannot provide {locator!r}, split {split!r} "
+            f"TFDS cannot provide {name!r}, split {split!r} "
             f"({type(error).__name__}: {str(error).strip()[:300]}). It is read from "
-            f"$TFDS_DATA_DIR (or ~/tensorflow_datasets) or downloaded. {LOCAL_HINT}"
+            f"{tfds_dir()} (TFDS_DATA_DIR) or downloaded. {LOCAL_HINT}"
         ) from error
-    for row in tfds.as_numpy(dataset):
-        yield _to_python(row)
+    for row in map(_to_python, tfds.as_numpy(dataset)):
+        selected = found.source.select(row, language) if found.source.select else row
+        if selected is not None:
+            yield selected
 
 
 def _to_python(value):

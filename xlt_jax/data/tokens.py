@@ -3,17 +3,17 @@
 import functools
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from xlt_jax.data import cache, sources
+from xlt_jax.data import cache, prompts, sources
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.registry import benchmarks
 from xlt_jax.registry.benchmarks import Benchmark, Request
 
-FORMAT = "tokens-2"  # changes with the layout below
+FORMAT = "tokens-3"  # changes with the layout below
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class TokenTable:
     choices: Ragged | None  # of Request.RANK
     choice_offsets: np.ndarray | None  # row i owns choices [choice_offsets[i], choice_offsets[i+1])
     chance: float | None
+    context_starts: np.ndarray | None = None  # where inputs end in a context: its first token
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -63,7 +64,7 @@ class TokenTable:
 
     @functools.cached_property
     def texts(self) -> list[dict]:
-        """Per row id, inputs, targets and choices as text."""
+        """Per row id, inputs, targets, references and what else the prompt gave."""
         with open(self.folder / "texts.jsonl", encoding="utf-8") as file:
             return [json.loads(line) for line in file]
 
@@ -81,6 +82,7 @@ def tokens(task_name: str, split: str, vocabulary: Vocabulary) -> TokenTable:
         split,
         benchmark.version,
         benchmarks.module_source(benchmark),
+        cache.file_fingerprint(prompts.inference),
         sources.fingerprint(benchmark, language, split),
         vocabulary.fingerprint,
     )
@@ -94,6 +96,7 @@ def tokens(task_name: str, split: str, vocabulary: Vocabulary) -> TokenTable:
         parts[field] = offsets[start : start + rows + 1]
         start += rows + 1
     ranked = benchmark.request is Request.RANK
+    starts = folder / "context_starts.npy"
     return TokenTable(
         name=task_name,
         split=split,
@@ -104,19 +107,20 @@ def tokens(task_name: str, split: str, vocabulary: Vocabulary) -> TokenTable:
         targets=Ragged(flat, parts["targets"]),
         choices=Ragged(flat, parts["choices"]) if ranked else None,
         choice_offsets=np.load(folder / "choice_offsets.npy") if ranked else None,
+        context_starts=np.load(starts) if starts.exists() else None,
         chance=facts["chance"],
     )
 
 
 def prompted(benchmark: Benchmark, language: str, split: str) -> list[dict]:
-    """Rows as text, ``{"id", "inputs", "targets"[, "choices"]}``, as the model will see them.
+    """Rows as text, ``{"id", "inputs", "targets", "references" ...}``, as the model will see them.
 
     Raises:
         ValueError: A row's prompt lacks a field, or the split has no rows.
     """
     result = []
     for number, row in enumerate(sources.rows(benchmark, language, split)):
-        made = benchmark.prompt(row)
+        made = benchmark.prompt({"number": number, "split": split, **row})
         for example in made if isinstance(made, Sequence) else [made]:
             if example is None:
                 continue
@@ -125,18 +129,14 @@ def prompted(benchmark: Benchmark, language: str, split: str) -> list[dict]:
                     f"{benchmark.name}.{language}, {split}, row {number}: the target "
                     f"{example['targets']!r} is not among the choices {example['choices']!r}."
                 )
-            result.append({"id": str(row.get("id", number)), **_texts(example)})
+            row_id = str(row.get("id", number))
+            result.append({"references": example["targets"], **example, "id": row_id})
     if not result:
         raise ValueError(
             f"Task {benchmark.name}.{language} has no rows in split {split!r}. Remove it from the "
             "mixture or check its source."
         )
     return result
-
-
-def _texts(example: Mapping) -> dict:
-    texts = {"inputs": example["inputs"], "targets": example["targets"]}
-    return texts | ({"choices": list(example["choices"])} if "choices" in example else {})
 
 
 def _build(
@@ -148,6 +148,13 @@ def _build(
         fields["choices"] = [choice for example in examples for choice in example["choices"]]
         counts = [0, *(len(example["choices"]) for example in examples)]
         np.save(folder / "choice_offsets.npy", np.cumsum(counts, dtype=np.int64))
+
+    contexts = [len(example.get("context", "")) for example in examples]
+    if any(contexts):
+        heads = [text[: len(text) - size] for text, size in zip(fields["inputs"], contexts)]
+        before = [head.rstrip() for head in heads]
+        starts = [len(ids) for ids in vocabulary.encode_batch(before)]
+        np.save(folder / "context_starts.npy", np.asarray(starts, np.int32))
 
     end = [] if benchmark.noise else [vocabulary.eos_id]
     encoded = vocabulary.encode_batch([text for texts in fields.values() for text in texts])

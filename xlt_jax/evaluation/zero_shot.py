@@ -129,7 +129,7 @@ class Evaluator:
                 f"The vocabulary has {vocabulary.vocab_size} ids and the network only {vocab_size}."
                 " Take the vocabulary that the checkpoint was trained with."
             )
-        unscored = [t for t, x in tables.items() if x.benchmark.request is Request.TRAIN_ONLY]
+        unscored = [t for t, x in tables.items() if not x.benchmark.request.scored]
         if unscored or not tables:
             raise ValueError(
                 f"Tasks that are only for training have no metric: {', '.join(unscored)}. Leave "
@@ -298,18 +298,19 @@ def task_result(table: TokenTable, answers: Sequence[str], max_input_length: int
     too_long = table.inputs.lengths > max_input_length
     if benchmark.request is Request.EMBED:  # candidates are read by the encoder too
         too_long = too_long | (table.targets.lengths > max_input_length)
+    references = [row.get("references", row["targets"]) for row in table.texts]
     predictions = [
         Prediction(
             id=str(row["id"]),
             inputs=row["inputs"],
-            target=row["targets"],
+            target=reference,
             prediction=answer,
-            score=float(benchmark.example_score(row["targets"], answer)),
+            score=benchmark.score(reference, answer, table.language),
         )
-        for row, answer in zip(table.texts, answers, strict=True)
+        for row, reference, answer in zip(table.texts, references, answers, strict=True)
     ]
     return TaskResult(
-        metrics=benchmark.metric([row["targets"] for row in table.texts], answers),
+        metrics=benchmark.metric_of(table.language)(references, answers),
         main_metric=benchmark.main_metric,
         n=len(predictions),
         chance=table.chance,
@@ -358,7 +359,7 @@ def of_mixture(
     tables = {
         name: tokens(name, config.split, vocabulary)
         for name in mixtures.get(config.mixture_or_task_name).tasks
-        if split_task(name)[0].request is not Request.TRAIN_ONLY
+        if split_task(name)[0].request.scored
     }
     return Evaluator(
         network,

@@ -2,6 +2,7 @@
 
 import difflib
 import enum
+import functools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,9 @@ from typing import Any
 from xlt_jax.registry import languages as language_registry
 
 Row = Mapping[str, Any]
+Example = Mapping[str, Any]
+
+STANDARD_SPLITS = {"train": "train", "validation": "validation", "test": "test"}
 
 
 class Request(enum.Enum):
@@ -19,6 +23,96 @@ class Request(enum.Enum):
     RANK = "rank"  # log-probability of each of ``choices``; the prediction is the best choice
     EMBED = "embed"  # sentence vectors of ``inputs``; nearest among all rows' ``targets``
     TRAIN_ONLY = "train_only"  # never scored
+    CANDIDATES = "candidates"  # ``inputs`` are what another benchmark's queries are searched among
+
+    @property
+    def scored(self) -> bool:
+        """Whether the benchmark has scores of its own."""
+        return self not in (Request.TRAIN_ONLY, Request.CANDIDATES)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Original downloads below the data folder.
+
+    Attributes:
+        pattern: Path in which ``{language}`` and ``{split}`` are replaced, ``*`` and ``?`` match; a
+            file of that name with ``.gz`` after it serves as well. Several files that match are
+            read one after the other, in the order of their names.
+        read: ``(path, language) -> rows``: one of ``data/formats.py`` or the benchmark's own.
+        splits: Our split name -> the file's.
+        languages: Code of ``registry/languages.py`` -> the file's spelling, for those it has; None:
+            all of the benchmark, spelled as ours.
+    """
+
+    pattern: str
+    read: Callable[[Any, str], Iterable[Row]]
+    splits: Mapping[str, str] = field(default_factory=lambda: STANDARD_SPLITS)
+    languages: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Tfds:
+    """A data set of tensorflow-datasets.
+
+    Attributes:
+        name: ``"xnli:1.1.0"``, ``"xquad/{language}:3.0.0"``; ``{language}`` is replaced.
+        splits: Our split name -> that of TFDS, in which ``{language}`` is replaced too.
+        languages: As of ``Files``.
+        select: ``(row, language) -> row`` where the rows need a change, or None to drop one.
+    """
+
+    name: str
+    splits: Mapping[str, str] = field(default_factory=lambda: STANDARD_SPLITS)
+    languages: Mapping[str, str] | None = None
+    select: Callable[[Row, str], Row | None] | None = None
+
+
+Source = Files | Tfds
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that ``python -m xlt_jax.data fetch`` brings.
+
+    Attributes:
+        url: Of the original.
+        path: Where it goes, below the data folder.
+        size_bytes: None where it is not known.
+        sha256: None where it is not known; it is shown after the download.
+        unpack: Whether it is an archive, unpacked into the folder of ``path``.
+    """
+
+    url: str
+    path: str
+    size_bytes: int | None = None
+    sha256: str | None = None
+    unpack: bool = False
+
+
+@dataclass(frozen=True)
+class TaggedWords:
+    """A well-formed answer: each of ``words`` followed by one of ``tags``."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LabelledSpans:
+    """A well-formed answer: ``label words`` for spans of ``words``, joined by ``separator``.
+
+    Attributes:
+        words: Of the sentence; a span is copied from it.
+        labels: With what stands between them and the words, as ``"PER:"``.
+        separator: Between two spans.
+        nothing: The whole answer where there is no span.
+    """
+
+    words: tuple[str, ...]
+    labels: tuple[str, ...]
+    separator: str
+    nothing: str
 
 
 @dataclass(frozen=True)
@@ -28,52 +122,104 @@ class Benchmark:
     Attributes:
         name: Lower case; tasks are called ``name.language``.
         description: One sentence, shown in reports.
-        languages: Codes of ``registry/languages.py``.
-        source: Either ``source(language, split) -> rows`` for embedded data, or a locator that
-            ``data/sources.py`` reads: ``"jsonl:xnli/{language}.{split}.jsonl"``,
-            ``"tsv:..."`` or ``"tfds:xnli:1.1.0"``.
-        select: ``(row, language) -> row`` where one source row holds several languages.
-        splits: Our split name (train, validation, test) -> the source's split name.
-        prompt: ``row -> {"inputs": str, "targets": str}``; with Request.RANK also
-            ``"choices": tuple[str, ...]``, one of which equals ``targets``. ``None`` drops the row.
-            A row may return a list of such dictionaries (one per answer to train on).
+        languages: Codes of ``registry/languages.py``; a pair of them (``"en-sw"``) where the two
+            texts of a row are of different languages.
+        source: Where rows come from: ``source(language, split) -> rows`` for embedded data, or
+            ``Files`` and ``Tfds`` records, of which the first that is there is read.
+        prompt: ``row -> {"inputs": str, "targets": str}``, the text the model reads and is trained
+            to write; with Request.RANK also ``"choices": tuple[str, ...]``, one of which equals
+            ``targets``. ``"references"`` is what the metric compares with, a str or a list of them,
+            where it is not ``targets``. ``"context"`` is the end of ``inputs`` that may be read in
+            windows. Other keys are kept for ``parse`` and ``constraint``. ``None`` drops the row; a
+            list is several rows.
         request: How it is scored.
-        metric: ``(targets, predictions) -> {name: value}`` over one language, values in 0..1;
-            both are sequences of str.
-        example_score: ``(target, prediction) -> float``: the share of one row in ``main_metric``,
+        metric: ``(references, predictions) -> {name: value}`` over one language, values in 0..1.
+        example_score: ``(reference, prediction) -> float``: one row's share in ``main_metric``,
             so that the mean over rows is the metric; reports bootstrap over it.
+        example_counts: ``(reference, prediction) -> (right, predicted, wanted)`` where the main
+            metric is F1 over all rows' counts together and no mean over rows.
+        language_aware: Whether ``metric`` and ``example_score`` take ``language=...``.
         main_metric: The metric that tables show.
         chance: ``prompted rows -> main_metric`` of the best guess without reading the input.
+        parse: ``(example, text) -> (prediction, whether the generated text is well-formed)``;
+            malformed ones are counted and shown. None: the text is the prediction.
+        constraint: ``example -> TaggedWords`` or ``LabelledSpans``: the form of every well-formed
+            text, which decoding can be held to.
+        candidates: Of Request.EMBED: the benchmark whose rows' ``inputs`` are searched; a
+            prediction is the ids of the ``top_k`` nearest, joined by spaces. Empty: the targets of
+            all rows are searched, and a prediction is the text of the nearest.
+        candidates_pooled: Whether candidates of all its languages are searched, or only those of
+            the query's language.
+        top_k: Candidates in a prediction.
+        export: ``(examples, predictions) -> predictions`` as XTREME's submission files have them.
         labelled: Whether its training rows carry human or gold labels (text and parallel pairs
             do not); the zero-shot audit counts labelled training only.
-        kind: "pair", "choice", "tagging", "qa", "retrieval", "text", "parallel", "other".
+        kind: "pair", "choice", "classification", "tagging", "qa", "retrieval", "text", "parallel".
         noise: True when ``inputs``/``targets`` are made from ``text`` by span corruption on tokens
             (the prompt returns {"inputs": "", "targets": text}).
         max_target_tokens: Longest answer that decoding has to allow.
+        english_training: Tasks to train on before it is scored zero-shot.
         version: Changes whenever prompt, rows or metric change meaning.
-        citation: Paper or data source; licence.
+        citation: Paper or data source.
+        licence: Of the data.
+        downloads: What ``python -m xlt_jax.data fetch`` brings.
+        manual: What to do where no file can be fetched.
     """
 
     name: str
     description: str
     languages: tuple[str, ...]
-    source: str | Callable[[str, str], Iterable[Row]]
+    source: Callable[[str, str], Iterable[Row]] | tuple[Source, ...]
     prompt: Callable[[Row], Any]
     request: Request
     kind: str
-    splits: Mapping[str, str] = field(
-        default_factory=lambda: {"train": "train", "validation": "validation", "test": "test"}
-    )
-    select: Callable[[Row, str], Row] | None = None
-    metric: Callable[[Sequence[str], Sequence[str]], dict[str, float]] | None = None
-    example_score: Callable[[str, str], float] | None = None
+    metric: Callable[..., dict[str, float]] | None = None
+    example_score: Callable[..., float] | None = None
+    example_counts: Callable[[Any, str], tuple[int, int, int]] | None = None
+    language_aware: bool = False
     main_metric: str = ""
-    chance: Callable[[Sequence[Mapping[str, Any]]], float] | None = None
+    chance: Callable[[Sequence[Example]], float] | None = None
+    parse: Callable[[Example, str], tuple[str, bool]] | None = None
+    constraint: Callable[[Example], TaggedWords | LabelledSpans] | None = None
+    candidates: str = ""
+    candidates_pooled: bool = False
+    top_k: int = 1
+    export: Callable[[Sequence[Example], Sequence[str]], list[str]] | None = None
     labelled: bool = True
     noise: bool = False
     max_target_tokens: int = 32
+    english_training: tuple[str, ...] = ()
     version: str = "1"
     citation: str = ""
+    licence: str = ""
+    downloads: tuple[Download, ...] = ()
+    manual: str = ""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that some source has: train, validation, test, then others."""
+        if callable(self.source):
+            return tuple(STANDARD_SPLITS)
+        found = dict.fromkeys(split for source in self.source for split in source.splits)
+        standard = [split for split in STANDARD_SPLITS if split in found]
+        return (*standard, *(split for split in found if split not in standard))
+
+    def metric_of(self, language: str) -> Callable[[Sequence, Sequence[str]], dict[str, float]]:
+        """``metric`` for one language."""
+        return (
+            functools.partial(self.metric, language=language)
+            if self.language_aware
+            else self.metric
+        )
+
+    def score(self, reference: Any, prediction: str, language: str) -> float:
+        """``example_score`` in one language, or F1 of the row's own counts."""
+        if self.example_counts:
+            right, predicted, wanted = self.example_counts(reference, prediction)
+            return 2 * right / (predicted + wanted) if predicted + wanted else 1.0
+        if self.language_aware:
+            return float(self.example_score(reference, prediction, language=language))
+        return float(self.example_score(reference, prediction))
 
     def task_names(self) -> tuple[str, ...]:
         """``name.language`` for every language."""
@@ -91,17 +237,21 @@ def register(benchmark: Benchmark) -> Benchmark:
             benchmark has the name already.
     """
     for code in benchmark.languages:
-        if language_registry.get(code).code != code:
-            raise ValueError(
-                f"Benchmark {benchmark.name!r} names language {code!r}, an alias; write "
-                f"{language_registry.get(code).code!r}."
-            )
-    if benchmark.request is not Request.TRAIN_ONLY and not (
-        benchmark.metric and benchmark.example_score and benchmark.main_metric and benchmark.chance
+        for part in code.split("-"):
+            if language_registry.get(part).code != part:
+                raise ValueError(
+                    f"Benchmark {benchmark.name!r} names language {part!r}, an alias; write "
+                    f"{language_registry.get(part).code!r}."
+                )
+    if benchmark.request.scored and not (
+        benchmark.metric
+        and (benchmark.example_score or benchmark.example_counts)
+        and benchmark.main_metric
+        and benchmark.chance
     ):
         raise ValueError(
             f"Benchmark {benchmark.name!r} is scored by {benchmark.request.value}, so it needs "
-            "metric, example_score, main_metric and chance."
+            "metric, example_score or example_counts, main_metric and chance."
         )
     if benchmark.name in _BENCHMARKS and _module(_BENCHMARKS[benchmark.name]) != _module(benchmark):
         raise ValueError(

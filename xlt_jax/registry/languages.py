@@ -106,6 +106,8 @@ def _parse(table: str) -> dict[str, Language]:
 
 
 LANGUAGES: dict[str, Language] = _parse(_TABLE)
+# The 50 of Ruder et al. 2021, arXiv:2104.07412.
+XTREME_R: tuple[str, ...] = tuple(sorted(LANGUAGES))
 
 
 def _key(code: str) -> str:

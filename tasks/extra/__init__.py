@@ -1,0 +1,1 @@
+"""Benchmarks beyond XTREME-R."""

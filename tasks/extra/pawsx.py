@@ -1,0 +1,80 @@
+"""PAWS-X: adversarial paraphrases in seven languages (Yang et al. 2019, arXiv:1908.11828).
+
+The English training set is human, the others are machine translations. Row i is the same pair in
+every language.
+"""
+
+from collections.abc import Sequence
+
+from xlt_jax.data import formats, prompts
+from xlt_jax.metrics import classification
+from xlt_jax.registry.benchmarks import (
+    Benchmark,
+    Download,
+    Example,
+    Files,
+    Request,
+    Row,
+    Tfds,
+    register,
+)
+
+_LANGUAGES = ("de", "en", "es", "fr", "ja", "ko", "zh")
+_XTREME = {"train": "train", "validation": "dev", "test": "test"}
+_table = formats.table("sentence1", "sentence2", "label")
+_xtreme = formats.table("sentence1", "sentence2", "label", quoted=True, header=False)
+
+
+def prompt(row: Row) -> dict | None:
+    """``paws sentence1: ... sentence2: ...`` -> ``paraphrase``."""
+    return prompts.paraphrase(row["sentence1"], row["sentence2"], row["label"], row["split"])
+
+
+def label_numbers(examples: Sequence[Example], predictions: Sequence[str]) -> list[str]:
+    """Predictions as XTREME's files have them: 0 or 1."""
+    names = {name: str(number) for number, name in enumerate(prompts.PARAPHRASE_LABELS)}
+    return [names.get(prediction, prediction) for prediction in predictions]
+
+
+BENCHMARK = register(
+    Benchmark(
+        name="pawsx",
+        description="Do two sentences that share most of their words mean the same?",
+        languages=_LANGUAGES,
+        source=(
+            Files("pawsx/test-{language}.labelled.tsv", _table, {"test": "test"}),
+            Files("pawsx/{split}-{language}.tsv", _xtreme, _XTREME),
+            Files("x-final/{language}/train.tsv", _table, {"train": ""}, {"en": "en"}),
+            Files(
+                "x-final/{language}/translated_train.tsv",
+                _table,
+                {"train": ""},
+                {code: code for code in _LANGUAGES if code != "en"},
+            ),
+            Files(
+                "x-final/{language}/{split}_2k.tsv", _table, {"validation": "dev", "test": "test"}
+            ),
+            Tfds("paws_x_wiki/{language}:1.0.0"),
+        ),
+        prompt=prompt,
+        request=Request.RANK,
+        kind="pair",
+        metric=classification.accuracy,
+        example_score=classification.exact,
+        main_metric="accuracy",
+        chance=prompts.largest_class,
+        export=label_numbers,
+        max_target_tokens=8,
+        english_training=("pawsx.en",),
+        version="2",
+        citation="Yang et al. 2019",
+        licence="free for any purpose with attribution",
+        downloads=(
+            Download(
+                "https://storage.googleapis.com/paws/pawsx/x-final.tar.gz",
+                "x-final.tar.gz",
+                unpack=True,
+            ),
+        ),
+    )
+)

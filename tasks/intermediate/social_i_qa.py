@@ -1,0 +1,47 @@
+"""Social IQa: why people do things and what follows (Sap et al. 2019, arXiv:1904.09728).
+
+Trained on before COPA for XCOPA, as XTREME-R does.
+"""
+
+from xlt_jax.data import formats, prompts
+from xlt_jax.metrics import classification
+from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Request, Row, register
+
+_SPLITS = {"train": "trn", "validation": "dev", "test": "tst"}
+
+
+def prompt(row: Row) -> dict | None:
+    """``socialiqa: context question choice1: ...`` -> the right answer."""
+    answers = [row[f"answer{letter}"] for letter in "ABC"]
+    context = f"{row['context']} {row['question']}"
+    return prompts.multiple_choice("socialiqa", context, answers, "ABC".index(row["correct"]))
+
+
+BENCHMARK = register(
+    Benchmark(
+        name="social_i_qa",
+        description="Which of three answers to a question about a social situation is likely?",
+        languages=("en",),
+        source=tuple(
+            Files(f"{folder}/socialIQa_v1.4_{{split}}.jsonl", formats.json_lines, _SPLITS)
+            for folder in ("social_i_qa", "siqa")
+        ),
+        prompt=prompt,
+        request=Request.RANK,
+        kind="choice",
+        metric=classification.accuracy,
+        example_score=classification.exact,
+        main_metric="accuracy",
+        chance=prompts.one_of_choices,
+        max_target_tokens=64,
+        citation="Sap et al. 2019",
+        licence="CC BY 4.0",
+        downloads=(
+            Download(
+                "https://maartensap.github.io/social-iqa/data/socialIQa_v1.4.tgz",
+                "siqa/socialIQa_v1.4.tgz",
+                unpack=True,
+            ),
+        ),
+    )
+)

@@ -1,0 +1,53 @@
+"""WikiANN (PAN-X): named entities from Wikipedia links (Pan et al. 2017; Rahimi et al. 2019).
+
+Text in mT5's format, scored as tags by entity F1, as XTREME does.
+"""
+
+from xlt_jax.data import formats, prompts
+from xlt_jax.metrics import tagging
+from xlt_jax.registry import xtreme
+from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Row, Tfds, register
+
+TAGS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
+_SPLITS = {"train": "train", "validation": "dev", "test": "test"}
+_xtreme = formats.tagged_words()
+
+
+def read_original(path, language: str):
+    """The original files: each word has its language and a colon before it."""
+    for row in _xtreme(path):
+        yield row | {"tokens": [token.partition(":")[2].strip() for token in row["tokens"]]}
+
+
+def named_tags(row: Row, language: str) -> Row:
+    """TFDS's row with the names of its tags."""
+    return {**row, "tags": [TAGS[tag] for tag in row["tags"]]}
+
+
+BENCHMARK = register(
+    Benchmark(
+        name="panx",
+        description="Which persons, organisations and places does a sentence name?",
+        languages=xtreme.task("panx").languages,
+        source=(
+            Files("panx/{split}-{language}.tsv", _xtreme, _SPLITS),
+            Files("panx_dataset/{language}-{split}", read_original, _SPLITS),
+            Files("panx_dataset/{language}/{split}", read_original, _SPLITS),
+            Tfds("wikiann/{language}:1.0.0", select=named_tags),
+        ),
+        prompt=lambda row: prompts.entities(row["tokens"], row["tags"]),
+        parse=prompts.parse_entities,
+        constraint=prompts.entity_constraint,
+        request=Request.GENERATE,
+        kind="tagging",
+        metric=tagging.entity_f1,
+        example_counts=tagging.entity_counts,
+        main_metric="f1",
+        chance=prompts.no_answer,
+        max_target_tokens=128,
+        english_training=("panx.en",),
+        citation="Pan et al. 2017, splits of Rahimi et al. 2019",
+        licence="none stated by the authors; the text is Wikipedia's, CC BY-SA 3.0",
+        manual="XTREME's AmazonPhotos.zip, unpacked as panx_dataset/LANGUAGE-SPLIT, or TFDS.",
+    )
+)
