@@ -17,6 +17,7 @@ setup(
         "tensorstore>=0.1.70",
         "ml_dtypes>=0.5",
         "etils[epath]>=1.9",
+        "seqeval>=1.2.2,<2",
         "seqio>=0.0.20",
         "tensorflow-datasets>=4.9.9",
         "gin-config>=0.5",

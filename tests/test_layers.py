@@ -15,7 +15,7 @@ LAYERS = [
     {"evaluation"},
     {"recipes", "report"},
     {"configuration"},
-    {"engine", "t5x_adapter", "train", "evaluate", "aot"},
+    {"engine", "t5x_adapter", "train", "evaluate", "score", "aot"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 ALLOWED = {("engine", "t5x_adapter")}

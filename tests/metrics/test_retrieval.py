@@ -45,3 +45,22 @@ def test_full_ranking_equals_scikit_learn():
         labels = [key in relevant for key in ranked]
         expected = average_precision_score(labels, [-place for place in range(12)])
         assert retrieval.average_precision(relevant, ranked) == pytest.approx(expected)
+
+
+def test_map_at_20_of_text():
+    far = " ".join(f"q{place}" for place in range(1, 31))
+    targets = ["q2", "q20", "q21", "q1 q3", "q1"]
+    predictions = [far, far, far, far, ""]
+    expected = (1 / 2 + 1 / 20 + 0 + (1 + 2 / 3) / 2 + 0) / 5
+    assert retrieval.map_at_20(targets, predictions) == {"map_at_20": pytest.approx(expected)}
+    shares = [retrieval.average_precision_at_20(t, p) for t, p in zip(targets, predictions)]
+    assert sum(shares) / 5 == pytest.approx(expected)
+
+
+def test_a_repeated_id_keeps_its_later_place_empty():
+    assert retrieval.average_precision_at_20("a b", "a a b") == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_text_without_gold_ids():
+    with pytest.raises(ValueError, match=r"without a relevant candidate: \[1\]"):
+        retrieval.map_at_20(["a", " "], ["a", "b"])

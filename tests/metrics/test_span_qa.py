@@ -57,13 +57,29 @@ def test_what_sentencepiece_normalises_is_equal():
     ],
 )
 def test_mlqa_manner(language, text, expected):
-    assert span_qa.tokens(text, language) == expected
+    assert span_qa.tokens(text, f"mlqa.{language}") == expected
 
 
-def test_articles_count_without_a_language():
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The cat, an owl; a dog.", ["cat", "owl", "dog"]),
+        ("Theatre a-b", ["theatre", "ab"]),  # punctuation first: the article is gone from a-b
+        ("«Paris»、東京", ["«paris»、東京"]),  # ASCII punctuation only, no splitting
+        ("12\u00a0km\u3000 a", ["12", "km"]),
+        ("der Hund", ["der", "hund"]),
+        ("", []),
+    ],
+)
+def test_squad_manner(text, expected):
+    assert span_qa.tokens(text, "squad") == expected
+
+
+def test_articles_count_in_any_language():
     assert span_qa.tokens("the cat") == ["the", "cat"]
     assert span_qa.em("the cat", "cat") == 0.0
-    assert span_qa.em("the cat", "cat", "en") == 1.0
+    assert span_qa.em("the cat", "cat", "mlqa.en") == 1.0
+    assert span_qa.em("the cat", "cat", "squad") == 1.0
 
 
 def test_best_of_several_answers():
@@ -76,6 +92,17 @@ def test_squad_is_the_mean_over_rows():
     assert result == {"f1": pytest.approx((2 / 3 + 1) / 2), "em": 0.5}
 
 
-def test_unknown_language():
-    with pytest.raises(ValueError, match=r"'sw'.*ar de en es hi vi zh"):
-        span_qa.tokens("a", "sw")
+def test_squad_takes_several_golds_and_a_manner():
+    result = span_qa.squad([("x y", "the b"), "«c»"], ["b", "c"], "squad")
+    assert result == {"f1": 0.5, "em": 0.5}
+    assert span_qa.squad([("x y", "the b"), "«c»"], ["b", "c"], "mlqa.en")["em"] == 1.0
+
+
+def test_every_manner_has_tokens():
+    for manner in span_qa.MANNERS:
+        assert span_qa.tokens("2020", manner) == ["2020"]
+
+
+def test_unknown_manner():
+    with pytest.raises(ValueError, match=r"'mlqa\.sw'.*any, squad, mlqa\.ar"):
+        span_qa.tokens("a", "mlqa.sw")

@@ -6,6 +6,8 @@ Scores arrive as ``{"benchmark.language": value}``, in any unit.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from xlt_jax.registry import xtreme
+
 Scores = Mapping[str, float]
 
 
@@ -20,6 +22,24 @@ class Average:
 
     value: float | None
     missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All averages of one version of XTREME.
+
+    Attributes:
+        tasks: Mean over the task's languages.
+        groups: Mean over the group's tasks of those means.
+        overall: Mean over all tasks, not over groups.
+        gaps: Score in English less the mean over the other languages, for the tasks that have
+            English; larger is worse transfer.
+    """
+
+    tasks: Mapping[str, Average]
+    groups: Mapping[str, Average]
+    overall: Average
+    gaps: Mapping[str, Average]
 
 
 def by_benchmark(scores: Scores) -> dict[str, float]:
@@ -90,9 +110,47 @@ def overall(scores: Scores, expected: Mapping[str, Sequence[str]]) -> Average:
     return Average(_mean(means), ())
 
 
+def xtreme_summary(scores: Scores, version: str = "xtreme-r") -> Summary:
+    """Averages by task, group and overall; what lacks a task or language has no average.
+
+    LAReQA counts as any other task, so XTREME-R has its ten-task average, which the official
+    program cannot give.
+
+    Args:
+        scores: By task, one number each: question answering as ``f1_em``, tags as F1. Tasks that
+            the version does not have do not count.
+        version: ``"xtreme"`` or ``"xtreme-r"``.
+
+    Source: as ``overall``; the groups are the papers'.
+    """
+    tasks = xtreme.tasks(version)
+    averages = {name: overall(scores, {name: task.languages}) for name, task in tasks.items()}
+    groups = {
+        group: overall(
+            scores, {name: task.languages for name, task in tasks.items() if task.group == group}
+        )
+        for group in xtreme.GROUPS
+    }
+    gaps = {
+        name: Average(
+            None if averages[name].missing else transfer_gap(_of_task(scores, task))[name],
+            averages[name].missing,
+        )
+        for name, task in tasks.items()
+        if xtreme.SOURCE in task.languages
+    }
+    everything = overall(scores, {name: task.languages for name, task in tasks.items()})
+    return Summary(averages, groups, everything, gaps)
+
+
 def f1_em(metrics: Mapping[str, float]) -> float:
     """(F1 + EM) / 2, the one number of a question-answering task in XTREME's average."""
     return (metrics["f1"] + metrics["em"]) / 2
+
+
+def _of_task(scores: Scores, task: xtreme.Task) -> dict[str, float]:
+    names = [f"{task.name}.{language}" for language in task.languages]
+    return {name: scores[name] for name in names}
 
 
 def _tables(scores: Scores) -> dict[str, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""Accuracy of the nearest neighbour and mean average precision of a ranking."""
+"""Accuracy of the nearest neighbour and mean average precision of a ranking, of keys or text."""
 
 from collections.abc import Collection, Hashable, Sequence
 
@@ -56,3 +56,22 @@ def mean_average_precision(
         )
     scores = [average_precision(t, p, k) for t, p in zip(targets, predictions)]
     return {f"map_at_{k}": sum(scores) / len(scores)}
+
+
+def map_at_20(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
+    """``{"map_at_20": ...}`` of rankings written as text, in 0..1: LAReQA and Mewsli-X.
+
+    With one gold id, as in Mewsli-X, it is the mean of 1 / rank, or 0 beyond rank 20.
+
+    Args:
+        targets: Gold ids of each query, separated by spaces, at least one.
+        predictions: Ids of candidates, best first, separated by spaces; none is allowed.
+    """
+    return mean_average_precision(
+        [target.split() for target in targets], [ranked.split() for ranked in predictions]
+    )
+
+
+def average_precision_at_20(target: str, prediction: str) -> float:
+    """One query's share in ``map_at_20``."""
+    return average_precision(target.split(), prediction.split())

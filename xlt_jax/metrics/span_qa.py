@@ -1,17 +1,21 @@
-"""Exact match and F1 of extracted answers, with SQuAD's normalisation in all scripts.
+"""Exact match and F1 of extracted answers, in several manners of normalising them.
 
-Two manners of normalising:
+The manners (``MANNERS``):
 
-* ``language=None`` (for our own benchmarks, any language): NFKC, lower case, no Unicode
-  punctuation, then tokens. Scripts written without spaces between words (Han, kana, Thai, Lao,
-  Khmer, Burmese) are split into characters, a base with its combining marks, so that F1 means the
-  same as between spaced words. No articles are dropped: which words are articles depends on the
-  language. NFKC, because SentencePiece applies it to what a model reads and writes: without it a
-  Thai answer with U+0E33 could never be generated exactly.
-* a language of MLQA: that benchmark's official manner, articles of that language included.
+* ``"any"``, for our own benchmarks, any language: NFKC, lower case, no Unicode punctuation, then
+  tokens. Scripts written without spaces between words (Han, kana, Thai, Lao, Khmer, Burmese) are
+  split into characters, a base with its combining marks, so that F1 means the same as between
+  spaced words. No articles are dropped: which words are articles depends on the language. NFKC,
+  because SentencePiece applies it to what a model reads and writes: without it a Thai answer with
+  U+0E33 could never be generated exactly.
+* ``"squad"``, SQuAD v1.1's official one, for XQuAD and TyDi QA in every language: lower case, no
+  ASCII punctuation, no English articles, tokens between white space.
+* ``"mlqa.ar"`` and so on for each language of MLQA, its official one: lower case, no Unicode
+  punctuation, no articles of that language; Chinese characters are tokens of their own.
 
-Sources: Rajpurkar et al. 2016, arXiv:1606.05250 (F1 over bags of tokens); Lewis et al. 2020,
-arXiv:1910.07475, section 5, and mlqa_evaluation_v1.py of github.com/facebookresearch/MLQA.
+Sources: Rajpurkar et al. 2016, arXiv:1606.05250 (F1 over bags of tokens) and evaluate-v1.1.py;
+Lewis et al. 2020, arXiv:1910.07475, section 5, and mlqa_evaluation_v1.py of
+github.com/facebookresearch/MLQA.
 """
 
 import re
@@ -33,6 +37,7 @@ _ARTICLES = {
     "ar": "ال",
     "zh": None,
 }
+MANNERS = ("any", "squad", *(f"mlqa.{language}" for language in sorted(_ARTICLES)))
 _MLQA_HAN = re.compile("([\u4e00-\u9fa5])")
 # Blocks of the scripts without spaces: Thai and Lao; Burmese with its extensions; Khmer; kana, Han.
 _UNSPACED = (
@@ -40,61 +45,66 @@ _UNSPACED = (
     "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _UNSPACED_CHARACTER = re.compile(f"([{_UNSPACED}])")
-_PUNCTUATION = {
+_ASCII_PUNCTUATION = dict.fromkeys(map(ord, string.punctuation))
+_PUNCTUATION = _ASCII_PUNCTUATION | {
     code: None
     for code in range(sys.maxunicode + 1)
-    if unicodedata.category(chr(code)).startswith("P") or chr(code) in string.punctuation
+    if unicodedata.category(chr(code)).startswith("P")
 }
 
 
 def squad(
-    targets: Sequence[str | Sequence[str]],
-    predictions: Sequence[str],
-    language: str | None = None,
+    targets: Sequence[str | Sequence[str]], predictions: Sequence[str], manner: str = "any"
 ) -> dict[str, float]:
-    """Means of ``f1`` and ``em`` over rows, in 0..1: ``{"f1": ..., "em": ...}``."""
+    """Means of ``f1`` and ``em`` over rows, in 0..1: ``{"f1": ..., "em": ...}``.
+
+    Args:
+        targets: The gold answer of each row, or several, of which the best counts.
+        predictions: The model's answers.
+        manner: One of ``MANNERS``.
+    """
     check_lengths(targets, predictions)
     rows = len(targets)
     return {
-        "f1": sum(f1(t, p, language) for t, p in zip(targets, predictions)) / rows,
-        "em": sum(em(t, p, language) for t, p in zip(targets, predictions)) / rows,
+        "f1": sum(f1(t, p, manner) for t, p in zip(targets, predictions)) / rows,
+        "em": sum(em(t, p, manner) for t, p in zip(targets, predictions)) / rows,
     }
 
 
-def f1(target: str | Sequence[str], prediction: str, language: str | None = None) -> float:
+def f1(target: str | Sequence[str], prediction: str, manner: str = "any") -> float:
     """Harmonic mean of precision and recall over bags of tokens, in 0..1.
 
     Args:
         target: The gold answer, or several, of which the best counts.
         prediction: The model's answer.
-        language: One of MLQA's languages for its manner, None for the language-free one.
+        manner: One of ``MANNERS``.
 
     Two answers without any token score 0, as in the official scripts (``em`` scores 1 there).
     """
-    given = Counter(tokens(prediction, language))
-    return max(_bag_f1(Counter(tokens(gold, language)), given) for gold in _golds(target))
+    given = Counter(tokens(prediction, manner))
+    return max(_bag_f1(Counter(tokens(gold, manner)), given) for gold in _golds(target))
 
 
-def em(target: str | Sequence[str], prediction: str, language: str | None = None) -> float:
+def em(target: str | Sequence[str], prediction: str, manner: str = "any") -> float:
     """1.0 when the normalised prediction equals a normalised gold answer, else 0.0."""
-    given = tokens(prediction, language)
-    return float(any(tokens(gold, language) == given for gold in _golds(target)))
+    given = tokens(prediction, manner)
+    return float(any(tokens(gold, manner) == given for gold in _golds(target)))
 
 
-def tokens(text: str, language: str | None = None) -> list[str]:
-    """Normalised tokens of an answer; the module's docstring describes the two manners.
+def tokens(text: str, manner: str = "any") -> list[str]:
+    """Normalised tokens of an answer; the module's docstring describes the manners.
 
     Raises:
-        ValueError: ``language`` is not one of MLQA's.
+        ValueError: ``manner`` is not one of ``MANNERS``.
     """
-    if language is None:
+    if manner not in MANNERS:
+        raise ValueError(f"Unknown manner {manner!r} of normalising; known: {', '.join(MANNERS)}.")
+    if manner == "any":
         text = unicodedata.normalize("NFKC", text).lower().translate(_PUNCTUATION)
         return _join_marks(_UNSPACED_CHARACTER.sub(r" \1 ", text).split())
-    if language not in _ARTICLES:
-        raise ValueError(
-            f"No MLQA normalisation for language {language!r}: it is defined for "
-            f"{' '.join(sorted(_ARTICLES))}. Leave the language out for the language-free manner."
-        )
+    if manner == "squad":
+        return re.sub(_ARTICLES["en"], " ", text.lower().translate(_ASCII_PUNCTUATION)).split()
+    language = manner.removeprefix("mlqa.")
     text = text.lower().translate(_PUNCTUATION)
     if _ARTICLES[language]:
         text = re.sub(_ARTICLES[language], " ", text)
