@@ -50,21 +50,30 @@ class Automata(NamedTuple):
         return _power_of_two(np.diff(self.offsets, axis=1).max())
 
 
-def stack(automata: Sequence[Automaton], rows: int | None = None) -> Automata:
-    """The automata of a batch, followed by empty ones up to ``rows``, which end at once."""
+def stack(
+    automata: Sequence[Automaton], rows: int | None = None, at_least: tuple[int, int, int] = (1, 1, 1)
+) -> Automata:
+    """The automata of a batch, followed by empty ones up to ``rows``, which end at once.
+
+    Args:
+        automata: At least one.
+        rows: Of the arrays; None: as many as automata.
+        at_least: U, S and E of the arrays at least, so that batches have few different shapes.
+    """
     rows = len(automata) if rows is None else rows
     if not 0 < len(automata) <= rows:
         raise ValueError(f"{len(automata)} automata for {rows} rows: give 1 to that many.")
     distinct = [np.unique(one.tokens, return_inverse=True) for one in automata]
 
-    def zeros(sizes: list[int]) -> np.ndarray:
+    def zeros(*sizes: int) -> np.ndarray:
         return np.zeros((rows, _power_of_two(max(sizes))), np.int32)
 
+    min_ids, min_states, min_edges = at_least
     stacked = Automata(
-        ids=zeros([len(ids) for ids, _ in distinct]),
-        offsets=zeros([len(one.offsets) for one in automata]),
-        tokens=zeros([len(one.tokens) for one in automata]),
-        targets=zeros([len(one.tokens) for one in automata]),
+        ids=zeros(min_ids, *(len(ids) for ids, _ in distinct)),
+        offsets=zeros(min_states, *(len(one.offsets) for one in automata)),
+        tokens=zeros(min_edges, *(len(one.tokens) for one in automata)),
+        targets=zeros(min_edges, *(len(one.tokens) for one in automata)),
     )
     for row, (one, (ids, places)) in enumerate(zip(automata, distinct)):
         stacked.ids[row, : len(ids)] = ids
@@ -132,7 +141,11 @@ def tagged_words(words: Sequence[Ids], tags: Sequence[Ids], eos_id: int) -> Auto
 
 
 def labelled_spans(
-    words: Sequence[Ids], labels: Sequence[Ids], separator: Ids, eos_id: int
+    words: Sequence[Ids],
+    labels: Sequence[Ids],
+    separator: Ids,
+    eos_id: int,
+    nothing: Ids = (),
 ) -> Automaton:
     """Allows ``label`` + words copied from the sentence, any number of times, then EOS.
 
@@ -146,6 +159,7 @@ def labelled_spans(
         labels: Token ids of what precedes a span.
         separator: Token ids.
         eos_id: Ends the output.
+        nothing: The whole output, before EOS, where there is no span.
 
     Returns:
         An automaton whose number of states grows with the length of a sentence in which few words
@@ -156,10 +170,9 @@ def labelled_spans(
     """
     _check_not_empty("labels", labels)
     _check_not_empty("separator", [separator])
-    _check_not_empty("separator", [separator])
     ids = [token for word in words for token in word]
     if not ids:
-        return one_of([()], eos_id)
+        return one_of([nothing], eos_id)
     children, finals = _trie([[*separator, *label] for label in labels])
     # After a label it does not matter which it was: all nodes without children are the last one.
     leaf = len(children) - 1
@@ -167,6 +180,14 @@ def labelled_spans(
     start = 0
     for token in separator:
         start = children[start][token]
+    nowhere = len(children)  # nodes from here on are of ``nothing``, which no span precedes
+    end = start
+    for token in nothing:
+        child = children[end].get(token, len(children))
+        if child == len(children):
+            children.append({})
+            children[end][token] = child
+        end = child
     # A set of places in ``ids`` is an integer with a bit for each.
     word_ends, begins, begins_from = 0, {}, {}
     first = len(ids)
@@ -188,10 +209,11 @@ def labelled_spans(
             reached[token] = place, pair
 
         for node, free in pairs:
-            if (node, free) == (start, 0):
+            if node == end and not free:
                 reach(eos_id, 0)
             for token, child in children[node].items():
-                reach(token, 0, ((child, free),))
+                if child < nowhere or not free:
+                    reach(token, 0, ((child, free),))
             if node in finals and not reached:  # mostly
                 reached.update(begins_from[free])
             elif node in finals:
