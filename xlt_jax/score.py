@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -44,7 +44,7 @@ class Results:
     version: str
     scores: Mapping[str, Mapping[str, Score]]
     summary: aggregate.Summary
-    notes: Sequence[str] = field(default_factory=list)
+    notes: Sequence[str]
 
 
 def main(arguments: list[str] | None = None) -> int:
