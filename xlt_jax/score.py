@@ -135,7 +135,8 @@ def _metrics(matched: submission.Matched, task: xtreme.Task, language: str) -> d
         return {name: value * len(rows) / len(matched.targets) for name, value in answered.items()}
     targets, predictions = matched.targets, [text or "" for text in matched.predictions]
     if task.group == "structured":
-        return tagging.entity_f1(targets, predictions)
+        score = tagging.pos_f1 if task.name == "udpos" else tagging.entity_f1
+        return score(targets, predictions)
     if task.metrics == ("map_at_20",):
         return retrieval.map_at_20(targets, predictions)
     return classification.accuracy(targets, predictions)

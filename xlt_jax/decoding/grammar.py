@@ -51,7 +51,9 @@ class Automata(NamedTuple):
 
 
 def stack(
-    automata: Sequence[Automaton], rows: int | None = None, at_least: tuple[int, int, int] = (1, 1, 1)
+    automata: Sequence[Automaton],
+    rows: int | None = None,
+    at_least: tuple[int, int, int] = (1, 1, 1),
 ) -> Automata:
     """The automata of a batch, followed by empty ones up to ``rows``, which end at once.
 

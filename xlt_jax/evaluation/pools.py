@@ -195,13 +195,13 @@ class Pools:
 
     def _add_constrained(self, task: str, table: TokenTable) -> None:
         forms = [table.benchmark.constraint(row) for row in table.texts]
-        encoded = iter(self._vocabulary.encode_batch([word for form in forms for word in form.words]))
+        encoded = iter(
+            self._vocabulary.encode_batch([word for form in forms for word in form.words])
+        )
         for number, form in enumerate(forms):
             made = self._form(form, list(itertools.islice(encoded, len(form.words))))
             # A cut sentence has to be tagged to its end all the same.
-            pool = self._pool(
-                Kind.CONSTRAINED, batching.bucket(made.longest, CONSTRAINED_LENGTHS)
-            )
+            pool = self._pool(Kind.CONSTRAINED, batching.bucket(made.longest, CONSTRAINED_LENGTHS))
             pool.inputs.append(self._cut(table.inputs[number]))
             pool.extras.append(made)
             pool.owners.append((task, number))
