@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from xlt_jax import score
-from xlt_jax.evaluation import submission
+from xlt_jax.evaluation import submission, summary
 from xlt_jax.registry import xtreme
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -62,9 +62,11 @@ def test_questions_by_hand(folders):
     )
     # SQuAD's manner keeps "der" and «»; MLQA's drops both.
     found = score_one(folders, "xquad", "de")
-    assert found == score.Score({"f1": pytest.approx(100 * (2 / 3) / 3), "em": 0.0}, notes)
+    assert found == summary.Score({"f1": pytest.approx(100 * (2 / 3) / 3), "em": 0.0}, notes)
     found = score_one(folders, "mlqa", "de")
-    assert found == score.Score({"f1": pytest.approx(200 / 3), "em": pytest.approx(200 / 3)}, notes)
+    assert found == summary.Score(
+        {"f1": pytest.approx(200 / 3), "em": pytest.approx(200 / 3)}, notes
+    )
 
 
 def test_a_question_without_a_prediction_is_wrong(folders):
@@ -98,9 +100,9 @@ def test_accuracies_and_pairs_by_hand(folders):
     mine, gold = folders
     put(gold, "xnli/test-de.tsv", "neutral\nentailment\n")
     put(mine, "xnli/test-de.tsv", "neutral\n\n")
-    assert score_one(folders, "xnli", "de") == score.Score({"accuracy": 50.0})
+    assert score_one(folders, "xnli", "de") == summary.Score({"accuracy": 50.0})
     put(mine, "xnli/test-de.tsv", "0\n1\n")
-    assert score_one(folders, "xnli", "de") == score.Score(
+    assert score_one(folders, "xnli", "de") == summary.Score(
         {"accuracy": 0.0}, ("not one prediction is a label (entailment, neutral, contradiction)",)
     )
     put(gold, "bucc2018/test-de.tsv", "d1\te1\nd2\te2\n")
@@ -139,7 +141,7 @@ def test_a_whole_submission_has_every_average(version, folders):
     results = score.score(*folders, version)
     assert results.summary.overall.value == pytest.approx(100.0)
     assert not results.notes
-    written = score.as_json(results)
+    written = summary.as_json(results)
     assert written["groups"] == pytest.approx(dict.fromkeys(xtreme.GROUPS, 100.0))
     assert all(task["missing"] == [] for task in written["tasks"].values())
     assert {name: len(task["languages"]) for name, task in written["tasks"].items()} == {
@@ -228,7 +230,7 @@ def test_program_starts_without_heavy_packages():
 @needs_mock
 def test_averages_of_the_mock_submission():
     results = score.score(MOCK / "predictions", MOCK / "labels", "xtreme")
-    tasks = score.as_json(results)["tasks"]
+    tasks = summary.as_json(results)["tasks"]
     found = {name: task["average"] for name, task in tasks.items()}
     assert found == {name: pytest.approx(value, abs=1e-9) for name, value in EXPECTED.items()}
     assert [note for note in results.notes if "mewslix" not in note] == []

@@ -434,7 +434,7 @@ def of_mixture(
         if split is None and missing == "skip":
             lacking.append(name)
             continue
-        tables[name] = tokens(name, split or config.split, vocabulary)
+        tables[name] = tokens(name, config.split, vocabulary)
         if benchmark.candidates:
             pool = benchmarks.get(benchmark.candidates)
             codes = pool.languages if benchmark.candidates_pooled else (language,)
