@@ -363,13 +363,15 @@ def task_result(
             answer, well_formed = text, text in row.get("choices", (text,))
         malformed += not well_formed
         reference = row.get("references", row["targets"])
+        score, weight = benchmark.score(reference, answer, table.language)
         predictions.append(
             Prediction(
                 id=str(row["id"]),
                 inputs=row["inputs"],
                 target=reference,
                 prediction=answer,
-                score=benchmark.score(reference, answer, table.language),
+                score=score,
+                weight=weight,
                 generated=None if answer == text else text,
             )
         )

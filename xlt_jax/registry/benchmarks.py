@@ -212,14 +212,19 @@ class Benchmark:
             else self.metric
         )
 
-    def score(self, reference: Any, prediction: str, language: str) -> float:
-        """``example_score`` in one language, or F1 of the row's own counts."""
+    def score(self, reference: Any, prediction: str, language: str) -> tuple[float, float]:
+        """(score, weight) of a row: the main metric is the mean of scores by these weights.
+
+        The weight is 1 where the metric is a plain mean; of F1 over all rows' counts together a
+        row's own F1 counts by the number of things predicted and wanted in it, maybe none.
+        """
         if self.example_counts:
             right, predicted, wanted = self.example_counts(reference, prediction)
-            return 2 * right / (predicted + wanted) if predicted + wanted else 1.0
+            weight = predicted + wanted
+            return (2 * right / weight if weight else 1.0), float(weight)
         if self.language_aware:
-            return float(self.example_score(reference, prediction, language=language))
-        return float(self.example_score(reference, prediction))
+            return float(self.example_score(reference, prediction, language=language)), 1.0
+        return float(self.example_score(reference, prediction)), 1.0
 
     def task_names(self) -> tuple[str, ...]:
         """``name.language`` for every language."""
