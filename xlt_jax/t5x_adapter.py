@@ -541,7 +541,9 @@ class _Results(seqio.Logger):
         targets: Sequence[str],
     ) -> None:
         table = tokens(task_name, self._split, _vocabulary(task_name))
-        result = zero_shot.task_result(table, inferences["prediction"], self._max_input_length)
+        truncated = int((table.inputs.lengths > self._max_input_length).sum())
+        answers = inferences["prediction"]
+        result = zero_shot.task_result(table, answers, truncated, parsed=True)
         predictions.write(self.output_dir, step, {task_name: result})
 
 

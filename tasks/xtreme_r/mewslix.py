@@ -118,8 +118,8 @@ BENCHMARK = register(
         citation=_CITATION,
         licence=_LICENCE,
         manual=(
-            "Run get-mewsli-x.sh in dense_representations_for_entity_retrieval/mel of the repository "
-            "google-research, and name its output folder mewslix."
+            "Run dense_representations_for_entity_retrieval/mel/get-mewsli-x.sh of google-research "
+            "and name its output folder mewslix."
         ),
     )
 )

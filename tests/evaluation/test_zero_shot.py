@@ -315,7 +315,7 @@ def test_bad_input(model, tables):
         make(tables, tokens_per_batch=0)
     unscored = dataclasses.replace(SHORT, request=Request.TRAIN_ONLY)
     training_only = dataclasses.replace(tables["short.en"], benchmark=unscored)
-    with pytest.raises(ValueError, match=r"only for training.*: short\.en"):
+    with pytest.raises(ValueError, match=r"without a score of their own: short\.en"):
         make({"short.en": training_only})
     larger = Numbers()
     larger.vocab_size = VOCAB + 1
