@@ -117,7 +117,6 @@ BENCHMARK = register(
         description="Which part of speech is each word?",
         languages=_LANGUAGES,
         source=(
-            Files("udpos/{split}-{language}.tsv", _xtreme, _SPLITS),
             Files("udpos/{language}_*-ud-{split}.conllu", read_conllu, _SPLITS),
             Files(
                 "ud-treebanks-v2.5/UD_*/{language}_*-ud-{split}.conllu",
@@ -131,6 +130,7 @@ BENCHMARK = register(
                 _SPLITS,
                 {code: code for code in _LANGUAGES if code not in _XTREME},
             ),
+            Files("udpos/{split}-{language}.tsv", _xtreme, _SPLITS),
             Tfds(
                 "xtreme_pos/xtreme_pos_{language}:1.0.0",
                 _SPLITS,

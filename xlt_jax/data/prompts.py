@@ -79,16 +79,19 @@ def classification(prefix: str, text: str, label: str, labels: Sequence[str]) ->
 def question(question_text: str, context: str, answers: Sequence[str]) -> dict | None:
     """An extractive question; the first answer is the target, a question without one is dropped.
 
+    An empty answer is none: XTREME's script puts those in place of the test sets' answers.
+
     As mT5 reads it: punctuation stands alone between spaces. ``references`` are the answers as
     they are, which metrics compare with what ``parse_answer`` makes of a generated text.
     """
+    answers = [answer for answer in answers if answer.strip()]
     if not answers:
         return None
     padded = _collapse(_pad_punctuation(context))
     return {
         "inputs": _collapse(f"question: {_pad_punctuation(question_text)} context: {padded}"),
         "targets": _collapse(_pad_punctuation(answers[0])),
-        "references": list(answers),
+        "references": answers,
         "context": padded.removeprefix(" "),
         "original": context,
     }
@@ -142,7 +145,7 @@ def _words(text: str) -> list[str]:
     return _pad_punctuation(unicodedata.normalize("NFKC", text)).split()
 
 
-# Letters, marks and numbers that Unicode 15 added: RE2, which mT5's preprocessing runs on, has them,
+# Letters, marks, numbers that Unicode 15 added: RE2, which mT5's preprocessing uses, has them;
 # Python 3.11 has Unicode 14.
 _UNICODE_15 = frozenset(
     code
