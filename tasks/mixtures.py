@@ -4,7 +4,7 @@ Those that begin with ``cldr_`` are the embedded counterparts, which gin/local.g
 """
 
 from tasks.cldr import choice, convert, kind, pairs, parallel, qa, retrieval, same, tags, text
-from tasks.extra import pawsx
+from tasks.extra import pawsx, translate_train
 from tasks.intermediate import cosmos_qa, hellaswag, mnli, squad
 from tasks.xtreme_r import panx
 from xlt_jax.data.mixtures import Part, register, tasks
@@ -39,6 +39,9 @@ for _benchmark in benchmarks.all_benchmarks():
     if _benchmark.english_training:
         register(f"{_benchmark.name}.train", Part(_benchmark.english_training))
         register(f"{_benchmark.name}.zero_shot", Part(_benchmark.task_names()))
+
+for _name, _tasks in translate_train.MIXTURES.items():
+    register(f"{_name}.translate_train", Part(_tasks))
 
 _XTREME_R = tuple(xtreme.tasks("xtreme-r").values())
 register("xtreme_r", Part(tasks(task.name for task in _XTREME_R)))

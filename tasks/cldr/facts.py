@@ -17,7 +17,7 @@ from tasks.cldr import forms
 from xlt_jax.registry import languages as language_registry
 
 # CLDR has no Haitian Creole: Babel's locale `ht` would answer in French.
-LANGUAGES = tuple(code for code in sorted(language_registry.LANGUAGES) if code != "ht")
+LANGUAGES = tuple(code for code in language_registry.XTREME_R if code != "ht")
 SPLITS = ("train", "validation", "test")
 # English has most of the labelled data, here as elsewhere.
 ENGLISH_TRAIN_ROWS = 16_000

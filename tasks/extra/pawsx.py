@@ -20,9 +20,10 @@ from xlt_jax.registry.benchmarks import (
 )
 
 _LANGUAGES = ("de", "en", "es", "fr", "ja", "ko", "zh")
-_XTREME = {"train": "train", "validation": "dev", "test": "test"}
-_table = formats.table("sentence1", "sentence2", "label")
-_xtreme = formats.table("sentence1", "sentence2", "label", quoted=True, header=False)
+_XTREME = {"train": "train", "validation": "dev"}
+_TWO_THOUSAND = {"validation": "dev", "test": "test"}
+read_table = formats.table("sentence1", "sentence2", "label")
+read_xtreme = formats.table("sentence1", "sentence2", "label", quoted=True, header=False)
 
 
 def prompt(row: Row) -> dict | None:
@@ -42,18 +43,17 @@ BENCHMARK = register(
         description="Do two sentences that share most of their words mean the same?",
         languages=_LANGUAGES,
         source=(
-            Files("pawsx/test-{language}.labelled.tsv", _table, {"test": "test"}),
-            Files("pawsx/{split}-{language}.tsv", _xtreme, _XTREME),
-            Files("x-final/{language}/train.tsv", _table, {"train": ""}, {"en": "en"}),
+            Files("pawsx/test-{language}.labelled.tsv", read_table, {"test": ""}),
+            Files("x-final/{language}/train.tsv", read_table, {"train": ""}, {"en": "en"}),
             Files(
                 "x-final/{language}/translated_train.tsv",
-                _table,
+                read_table,
                 {"train": ""},
                 {code: code for code in _LANGUAGES if code != "en"},
             ),
-            Files(
-                "x-final/{language}/{split}_2k.tsv", _table, {"validation": "dev", "test": "test"}
-            ),
+            Files("x-final/{language}/{split}_2k.tsv", read_table, _TWO_THOUSAND),
+            # As XTREME's script leaves them, without the labels of the test set.
+            Files("pawsx/{split}-{language}.tsv", read_xtreme, _XTREME),
             Tfds("paws_x_wiki/{language}:1.0.0"),
         ),
         prompt=prompt,

@@ -15,9 +15,9 @@ _LICENCE = "CC BY-SA 3.0 (Wikipedia), CC BY 2.5 (WikiNews)"
 
 
 def read_mentions(path, language: str):
-    """One row for each mention of the documents."""
+    """One row for each mention of the documents in that language."""
     for document in formats.json_lines(path):
-        for mention in document["mentions"]:
+        for mention in document["mentions"] if document["context"]["language"] == language else ():
             yield mention | {"id": mention["example_id"], "document": document["context"]}
 
 
@@ -39,8 +39,11 @@ def read_entities(path, language: str):
         yield row | {"id": row["entity_id"]}
 
 
-def query(row: Row) -> dict:
-    """``mention: left { mention } right``: the sentence of the mention, in its own words."""
+def query(row: Row) -> dict | None:
+    """``mention: left { mention } right``: the sentence of the mention, in its own words.
+
+    A mention without its entity is dropped: XTREME's script takes those of the test set out.
+    """
     text, span = row["document"]["text"], row["mention_span"]
     start, end = span["start"], span["end"]
     sentence = next(
@@ -56,7 +59,7 @@ def query(row: Row) -> dict:
     inputs = f"{text[start:end]}: {marked}"
     if "entity" in row:  # training pairs
         return {"inputs": inputs, "targets": entity(row["entity"])["inputs"]}
-    return {"inputs": inputs, "targets": row["entity_id"]}
+    return {"inputs": inputs, "targets": row["entity_id"]} if row["entity_id"] else None
 
 
 def entity(row: Row) -> dict:
@@ -102,6 +105,7 @@ BENCHMARK = register(
         description="Which of a million entities does the mention link to?",
         languages=xtreme.task("mewslix").languages,
         source=(
+            Files("mewslix/wikinews_mentions-{split}.jsonl", read_mentions, _SPLITS),
             Files("mewslix/wikinews_mentions/{split}-{language}.jsonl", read_mentions, _SPLITS),
         ),
         prompt=query,

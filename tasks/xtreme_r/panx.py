@@ -30,9 +30,9 @@ BENCHMARK = register(
         description="Which persons, organisations and places does a sentence name?",
         languages=xtreme.task("panx").languages,
         source=(
-            Files("panx/{split}-{language}.tsv", _xtreme, _SPLITS),
             Files("panx_dataset/{language}-{split}", read_original, _SPLITS),
             Files("panx_dataset/{language}/{split}", read_original, _SPLITS),
+            Files("panx/{split}-{language}.tsv", _xtreme, _SPLITS),
             Tfds("wikiann/{language}:1.0.0", select=named_tags),
         ),
         prompt=lambda row: prompts.entities(row["tokens"], row["tags"]),

@@ -54,7 +54,9 @@ def read_conllu(path, language: str):
                 first, last = map(int, columns[0].split("-"))
                 joined.append((first, last, columns[1]))
             else:
-                words.append((columns[1], columns[3], int(columns[6])))
+                further = (head.split(":")[0] for head in columns[8].split("|"))
+                heads = {columns[6], *filter(str.isdigit, further)}
+                words.append((columns[1], columns[3], heads))
         row = _row(words, joined, order)
         empty = sum(token == "_" for token in row["tokens"])
         if row["tokens"] and (not empty or empty < len(row["tokens"]) - 1):
@@ -62,9 +64,11 @@ def read_conllu(path, language: str):
 
 
 def _row(
-    words: Sequence[tuple[str, str, int]], joined: Sequence[tuple[int, int, str]], order: list[str]
+    words: Sequence[tuple[str, str, set[str]]],
+    joined: Sequence[tuple[int, int, str]],
+    order: list[str],
 ) -> Row:
-    """Tokens and tags; ``words`` are (form, tag, head), ``joined`` (first, last, form) from 1."""
+    """Tokens and tags; ``words`` are (form, tag, heads), ``joined`` (first, last, form) from 1."""
     inside = {place: span for span in joined for place in range(span[0], span[1] + 1)}
     tokens, tags = [], []
     for place, (form, tag, _) in enumerate(words, start=1):
@@ -73,8 +77,8 @@ def _row(
             tags.append(tag)
         elif place == inside[place][0]:
             first, last, form = inside[place]
-            depths = {part: _depth(words, part) for part in range(first, last + 1)}
-            highest = [part for part in depths if depths[part] == min(depths.values())]
+            above = {part: _words_above(words, part) for part in range(first, last + 1)}
+            highest = [part for part in above if above[part] == min(above.values())]
             rank = [words[part - 1][1] for part in highest]
             best = min(
                 range(len(rank)), key=lambda i: order.index(rank[i]) if rank[i] in order else 99
@@ -82,21 +86,28 @@ def _row(
             tokens.append(form)
             tags.append(rank[best])
     # Zero-width non-joiners and spaces inside words are left out.
-    return {"tokens": ["".join(t.replace("\u200c", "").split(" ")) for t in tokens], "tags": tags}
+    tokens = ["".join(token.strip().replace("\u200c", "").split(" ")) for token in tokens]
+    return {"tokens": tokens, "tags": tags}
 
 
-def _depth(words: Sequence[tuple[str, str, int]], place: int) -> int:
-    """Steps from a word to the root; a cycle ends after as many steps as there are words."""
-    steps = 0
-    while place and steps <= len(words):
-        place = words[place - 1][2]
-        steps += 1
-    return steps
+def _words_above(words: Sequence[tuple[str, str, set[str]]], place: int) -> int:
+    """Words from which one can walk down to this one; in trees, its steps from the root.
+
+    Not in the tree alone: XTREME's tool walks the enhanced dependencies of a treebank too, where
+    the subject of a second verb has more words above it than in the tree.
+    """
+    found, unread = set(), [str(place)]
+    while unread:
+        word = unread.pop()
+        heads = words[int(word) - 1][2] if word.isdigit() and word != "0" else set()
+        unread.extend(heads - found)
+        found |= heads
+    return len(found - {str(place)})
 
 
 def named_tags(row: Row, language: str) -> Row:
     """TFDS's row with the names of its tags."""
-    tokens = ["".join(token.replace("\u200c", "").split(" ")) for token in row["tokens"]]
+    tokens = ["".join(token.strip().replace("\u200c", "").split(" ")) for token in row["tokens"]]
     return {"tokens": tokens, "tags": [TAGS[tag] for tag in row["upos"]]}
 
 
@@ -106,7 +117,6 @@ BENCHMARK = register(
         description="Which part of speech is each word?",
         languages=_LANGUAGES,
         source=(
-            Files("udpos/{split}-{language}.tsv", _xtreme, _SPLITS),
             Files("udpos/{language}_*-ud-{split}.conllu", read_conllu, _SPLITS),
             Files(
                 "ud-treebanks-v2.5/UD_*/{language}_*-ud-{split}.conllu",
@@ -120,6 +130,7 @@ BENCHMARK = register(
                 _SPLITS,
                 {code: code for code in _LANGUAGES if code not in _XTREME},
             ),
+            Files("udpos/{split}-{language}.tsv", _xtreme, _SPLITS),
             Tfds(
                 "xtreme_pos/xtreme_pos_{language}:1.0.0",
                 _SPLITS,

@@ -38,8 +38,9 @@ BENCHMARK = register(
         languages=_LANGUAGES,
         source=(
             Files("xcopa/{split}.{language}.jsonl", formats.json_lines, _SPLITS),
-            Files("xcopa/{split}-{language}.jsonl", formats.json_lines, _SPLITS),
             Files("xcopa/data/{language}/{split}.{language}.jsonl", formats.json_lines, _SPLITS),
+            # As XTREME's script leaves them, where every label of the test set is 0.
+            Files("xcopa/{split}-{language}.jsonl", formats.json_lines, {"validation": "val"}),
         ),
         prompt=prompt,
         request=Request.RANK,

@@ -18,7 +18,7 @@ from xlt_jax.registry.benchmarks import (
 
 _SPLITS = {"validation": "dev", "test": "test"}
 _original = formats.table("language", "gold_label", "sentence1", "sentence2")
-_xtreme = formats.table("premise", "hypothesis", "label", quoted=True, header=False)
+read_xtreme = formats.table("premise", "hypothesis", "label", quoted=True, header=False)
 
 
 def read_original(path, language: str):
@@ -55,9 +55,10 @@ BENCHMARK = register(
         description="Does a premise entail or contradict a hypothesis, or neither?",
         languages=xtreme.task("xnli").languages,
         source=(
-            Files("xnli/{split}-{language}.tsv", _xtreme, _SPLITS),
-            Files("nc/xnli/{split}-{language}.tsv", _xtreme, _SPLITS),
             Files("XNLI-1.0/xnli.{split}.tsv", read_original, _SPLITS),
+            # As XTREME's script leaves them, without the labels of the test set.
+            Files("xnli/{split}-{language}.tsv", read_xtreme, {"validation": "dev"}),
+            Files("nc/xnli/{split}-{language}.tsv", read_xtreme, {"validation": "dev"}),
             Tfds("xnli:1.1.0", {"validation": "validation", "test": "test"}, select=of_language),
         ),
         prompt=prompt,

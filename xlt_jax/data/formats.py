@@ -2,9 +2,10 @@
 
 import csv
 import gzip
+import itertools
 import json
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from xlt_jax.registry.benchmarks import Row
@@ -120,14 +121,20 @@ def tagged_words(*, word: int = 0, tag: int = -1, delimiter: str | None = "\t") 
         delimiter: Between columns; None: any white space.
 
     Rows are ``{"tokens": [...], "tags": [...]}``. A line of a word alone has the tag O: WikiANN
-    has a few.
+    has a few. A file of words alone is refused: XTREME's script takes the tags of test sets out.
     """
 
     def read(path: pathlib.Path, language: str = "") -> Iterator[Row]:
-        for block in blocks(path):
-            fields = [line.split(delimiter) for line in block]
+        sentences = [[line.split(delimiter) for line in block] for block in blocks(path)]
+        if sentences and all(len(columns) == 1 for fields in sentences for columns in fields):
+            raise ValueError(
+                f"{path} has words without tags. Take the file that the data set's authors publish."
+            )
+        for fields in sentences:
             if any(len(columns) <= word for columns in fields):
-                raise ValueError(f"{path} has a line without a column {word + 1}: {block[0]!r} ...")
+                raise ValueError(
+                    f"{path} has a line without a column {word + 1}: {fields[0]!r} ..."
+                )
             yield {
                 "tokens": [columns[word].strip() for columns in fields],
                 "tags": [columns[tag].strip() if len(columns) > 1 else "O" for columns in fields],
@@ -150,6 +157,34 @@ def blocks(path: pathlib.Path) -> Iterator[list[str]]:
         yield block
 
 
+def in_step(first: Iterable, second: Iterable, where: str) -> Iterator[tuple]:
+    """Pairs of the rows of two files that belong together row by row.
+
+    Raises:
+        ValueError: One has more rows; the message has ``where``.
+    """
+    end = object()
+    for number, (one, other) in enumerate(itertools.zip_longest(first, second, fillvalue=end)):
+        if end in (one, other):
+            raise ValueError(
+                f"{where} differ in their number of rows, one has {number}. Fetch both again."
+            )
+        yield one, other
+
+
+def neighbour(path: pathlib.Path, name: str) -> pathlib.Path:
+    """The file of that name beside ``path``, compressed or not.
+
+    Raises:
+        ValueError: It is not there.
+    """
+    plain = path.with_name(name.removesuffix(".gz"))
+    for file in (plain, plain.with_name(f"{plain.name}.gz")):
+        if file.is_file():
+            return file
+    raise ValueError(f"{path} is there, but {plain.name} beside it is not. Fetch it too.")
+
+
 def sibling(path: pathlib.Path, suffix: str) -> pathlib.Path:
     """The file of the same name but for its last part (before .gz), compressed or not.
 
@@ -157,7 +192,4 @@ def sibling(path: pathlib.Path, suffix: str) -> pathlib.Path:
         ValueError: It is not there.
     """
     stem = path.with_suffix("") if path.suffix == ".gz" else path
-    for name in (stem.with_suffix(suffix), stem.with_suffix(f"{suffix}.gz")):
-        if name.is_file():
-            return name
-    raise ValueError(f"{path} is there, but {stem.with_suffix(suffix).name} beside it is not.")
+    return neighbour(path, stem.with_suffix(suffix).name)

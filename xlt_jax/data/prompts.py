@@ -7,7 +7,7 @@ the same, character by character: Xue et al. 2021, arXiv:2010.11934, tasks of it
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from xlt_jax.registry.benchmarks import Example, LabelledSpans, TaggedWords
 
@@ -79,16 +79,19 @@ def classification(prefix: str, text: str, label: str, labels: Sequence[str]) ->
 def question(question_text: str, context: str, answers: Sequence[str]) -> dict | None:
     """An extractive question; the first answer is the target, a question without one is dropped.
 
+    An empty answer is none: XTREME's script puts those in place of the test sets' answers.
+
     As mT5 reads it: punctuation stands alone between spaces. ``references`` are the answers as
     they are, which metrics compare with what ``parse_answer`` makes of a generated text.
     """
+    answers = [answer for answer in answers if answer.strip()]
     if not answers:
         return None
     padded = _collapse(_pad_punctuation(context))
     return {
         "inputs": _collapse(f"question: {_pad_punctuation(question_text)} context: {padded}"),
         "targets": _collapse(_pad_punctuation(answers[0])),
-        "references": list(answers),
+        "references": answers,
         "context": padded.removeprefix(" "),
         "original": context,
     }
@@ -97,23 +100,64 @@ def question(question_text: str, context: str, answers: Sequence[str]) -> dict |
 def parse_answer(example: Example, text: str) -> tuple[str, bool]:
     """The place of the context that a generated answer copies, as it is written there.
 
-    Compared without white space and in NFKC, as SentencePiece writes. An answer that is not in
-    the context (translated, inflected) stays as it is, and is no well-formed one.
+    Compared without white space and in NFKC, as SentencePiece writes; of several places the first
+    with the same words, or else the first. An answer that is not in the context (translated,
+    inflected) stays as it is, and is no well-formed one.
     """
-    wanted = "".join(unicodedata.normalize("NFKC", text).split())
+    wanted = _squash(text)
     if not wanted:
         return "", False
     context = example["original"]
     letters = [
-        (letter, place)
-        for place, character in enumerate(context)
-        for letter in unicodedata.normalize("NFKC", character)
-        if not letter.isspace()
+        (letter, start, end)
+        for start, end in _clusters(context)
+        for letter in _squash(context[start:end])
     ]
-    start = "".join(letter for letter, _ in letters).find(wanted)
-    if start < 0:
+    squashed = "".join(letter for letter, _, _ in letters)
+    places, start = [], squashed.find(wanted)
+    while start >= 0:
+        places.append(context[letters[start][1] : letters[start + len(wanted) - 1][2]])
+        start = squashed.find(wanted, start + 1)
+    if not places:
         return text.strip(), False
-    return context[letters[start][1] : letters[start + len(wanted) - 1][1] + 1], True
+    return next((place for place in places if _words(place) == _words(text)), places[0]), True
+
+
+def _clusters(text: str) -> Iterator[tuple[int, int]]:
+    """(start, end) of each character with the marks behind it, which NFKC reorders and joins."""
+    start = 0
+    for place in range(1, len(text) + 1):
+        if place == len(text) or not _joins(text[place]):
+            yield start, place
+            start = place
+
+
+def _joins(character: str) -> bool:
+    """Whether NFKC may join a character with the one before it: marks, Hangul's later parts."""
+    return (
+        unicodedata.category(character)[0] == "M"
+        or "\u1160" <= character <= "\u11ff"
+        or character in "\uff9e\uff9f"
+    )
+
+
+def _words(text: str) -> list[str]:
+    return _pad_punctuation(unicodedata.normalize("NFKC", text)).split()
+
+
+# Letters, marks, numbers that Unicode 15 added: RE2, which mT5's preprocessing uses, has them;
+# Python 3.11 has Unicode 14.
+_UNICODE_15 = frozenset(
+    code
+    for first, last in (
+        (0x0CF3, 0x0CF3), (0x0ECE, 0x0ECE), (0x10EFD, 0x10EFF), (0x1123F, 0x11241),
+        (0x11F00, 0x11F10), (0x11F12, 0x11F3A), (0x11F3E, 0x11F42), (0x11F50, 0x11F59),
+        (0x1342F, 0x1342F), (0x13440, 0x13455), (0x1B132, 0x1B132), (0x1B155, 0x1B155),
+        (0x1D2C0, 0x1D2D3), (0x1DF25, 0x1DF2A), (0x1E030, 0x1E06D), (0x1E08F, 0x1E08F),
+        (0x1E4D0, 0x1E4F9), (0x2B739, 0x2B739), (0x31350, 0x323AF),
+    )
+    for code in range(first, last + 1)
+)  # fmt: skip
 
 
 class _Padded(dict):
@@ -121,8 +165,8 @@ class _Padded(dict):
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
-        keep = character in "_" + _SPACES or unicodedata.category(character)[0] in "LMN"
-        self[code] = character if keep else f" {character} "
+        word = unicodedata.category(character)[0] in "LMN" or code in _UNICODE_15
+        self[code] = character if word or character in "_" + _SPACES else f" {character} "
         return self[code]
 
 

@@ -154,7 +154,8 @@ class Benchmark:
         export: ``(examples, predictions) -> predictions`` as XTREME's submission files have them.
         labelled: Whether its training rows carry human or gold labels (text and parallel pairs
             do not); the zero-shot audit counts labelled training only.
-        kind: "pair", "choice", "classification", "tagging", "qa", "retrieval", "text", "parallel".
+        kind: "pair", "choice", "classification", "tagging", "qa", "retrieval", "generation",
+            "text", "parallel".
         noise: True when ``inputs``/``targets`` are made from ``text`` by span corruption on tokens
             (the prompt returns {"inputs": "", "targets": text}).
         max_target_tokens: Longest answer that decoding has to allow.

@@ -1,4 +1,4 @@
-"""The only list of languages: the 50 of XTREME-R, with family, script, resources and aliases.
+"""The only list of languages: the 50 of XTREME-R and others, with family, script, aliases.
 
 Languages: Ruder et al. 2021, arXiv:2104.07412. Family and genus: WALS Online, wals.info, in the
 names of its 2013 edition. Script: the main one, in the words of ISO 15924. Resource class: the
@@ -41,7 +41,7 @@ class Language:
 
 
 # Joshi's list has Malay once (3), "haitian" (2) beside "haitian creole" (0), "eastern punjabi" (2).
-_TABLE = """
+_XTREME_R_TABLE = """
 af|Afrikaans  |Indo-European|Germanic          |Latin     |3|afr afr_Latn
 ar|Arabic     |Afro-Asiatic |Semitic           |Arabic    |5|ara arb arb_Arab ar_Arab
 az|Azerbaijani|Altaic       |Turkic            |Latin     |1|aze azj azj_Latn az_Latn
@@ -93,6 +93,22 @@ wo|Wolof      |Niger-Congo  |Northern Atlantic |Latin     |2|wol wol_Latn
 yo|Yoruba     |Niger-Congo  |Defoid            |Latin     |2|yor yor_Latn
 zh|Chinese    |Sino-Tibetan |Chinese           |Han       |5|zho cmn zho_Hans cmn_Hans zh_Hans zh_CN
 """
+# Languages of other benchmarks.
+_TABLE = """
+am |Amharic   |Afro-Asiatic |Semitic           |Ethiopic  |2|amh amh_Ethi
+ceb|Cebuano   |Austronesian |Greater Central Philippine|Latin     |3|ceb_Latn
+da |Danish    |Indo-European|Germanic          |Latin     |3|dan dan_Latn
+ha |Hausa     |Afro-Asiatic |West Chadic       |Latin     |2|hau hau_Latn
+hr |Croatian  |Indo-European|Slavic            |Latin     |4|hrv hrv_Latn
+ig |Igbo      |Niger-Congo  |Igboid            |Latin     |1|ibo ibo_Latn
+pcm|Nigerian Pidgin|other        |Creoles and Pidgins|Latin     |0|pcm_Latn
+rw |Kinyarwanda|Niger-Congo  |Bantoid           |Latin     |1|kin kin_Latn
+sk |Slovak    |Indo-European|Slavic            |Latin     |3|slk slo slk_Latn
+sr |Serbian   |Indo-European|Slavic            |Cyrillic  |4|srp srp_Cyrl
+sv |Swedish   |Indo-European|Germanic          |Latin     |4|swe swe_Latn
+ts |Tsonga    |Niger-Congo  |Bantoid           |Latin     |1|tso tso_Latn
+tw |Twi       |Niger-Congo  |Kwa               |Latin     |1|twi twi_Latn
+"""
 
 
 def _parse(table: str) -> dict[str, Language]:
@@ -105,9 +121,9 @@ def _parse(table: str) -> dict[str, Language]:
     return languages
 
 
-LANGUAGES: dict[str, Language] = _parse(_TABLE)
 # The 50 of Ruder et al. 2021, arXiv:2104.07412.
-XTREME_R: tuple[str, ...] = tuple(sorted(LANGUAGES))
+XTREME_R: tuple[str, ...] = tuple(sorted(_parse(_XTREME_R_TABLE)))
+LANGUAGES: dict[str, Language] = dict(sorted(_parse(_XTREME_R_TABLE + _TABLE.lstrip()).items()))
 
 
 def _key(code: str) -> str:
