@@ -23,8 +23,8 @@ Batch = Mapping[str, Array]  # seqio's names: encoder_input_tokens, decoder_targ
 class Outputs:
     """What a network returns to an objective."""
 
-    logits: Array  # BTV, float32
-    encoded: Array  # BLD, after the encoder's final norm
+    logits: Array | None  # BTV, float32; None of a batch without decoder features
+    encoded: Array  # BLD, after the encoder's final norm or the layer asked for
 
 
 @struct.dataclass
@@ -42,12 +42,29 @@ class Loss:
     logs: Mapping[str, tuple[Array, Array]]
 
 
-# forward(params, batch, rng) -> Outputs; rng None means no dropout.
-Forward = Callable[[Params, Batch, Array | None], Outputs]
-# objective(forward, params, batch, rng) -> Loss
+# forward(params, batch, rng, encoder_layer=None) -> Outputs; rng None means no dropout.
+Forward = Callable[..., Outputs]
+# objective(forward, params, batch, rng) -> Loss. One in which the rows of a batch are compared with
+# each other has the attribute compares_rows = True: it can be neither packed nor microbatched.
 Objective = Callable[[Forward, Params, Batch, Array | None], Loss]
 
 
 def masked_sum(values: Array, weights: Array) -> Array:
     """Float32 sum of ``values`` times ``weights`` over all axes."""
     return (values.astype(jnp.float32) * weights.astype(jnp.float32)).sum()
+
+
+def unit_mean(hidden_BLD: Array, is_token_BL: Array) -> Array:
+    """Direction of the mean over real tokens, unit_BD float32; of a row without any, zeros.
+
+    Gradients are finite for such a row too, which those of a plain norm are not.
+    """
+    hidden_BLD = hidden_BLD.astype(jnp.float32)
+    sum_BD = jnp.where(is_token_BL[..., None], hidden_BLD, 0.0).sum(axis=1)  # the mean's direction
+    return unit(sum_BD)
+
+
+def unit(vectors_BD: Array) -> Array:
+    """``vectors_BD`` divided by their norms; zeros stay zeros, with finite gradients."""
+    square_B1 = jnp.square(vectors_BD).sum(axis=-1, keepdims=True)
+    return vectors_BD * jax.lax.rsqrt(jnp.where(square_B1 > 0, square_B1, 1.0))

@@ -6,7 +6,7 @@ import os
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from etils import epath
 
@@ -18,8 +18,16 @@ from xlt_jax.training import memory
 ROOT = pathlib.Path(__file__).resolve().parent.parent  # the folder of gin/ and tasks/
 
 
-def parse(program: str, description: str, argv: Sequence[str]) -> argparse.Namespace:
+def parse(
+    program: str, description: str, argv: Sequence[str], own_flags: Mapping[str, str] | None = None
+) -> argparse.Namespace:
     """Flags of a program; ``--gin.NAME=VALUE`` becomes a binding, as in T5X.
+
+    Args:
+        program: As after ``python -m``.
+        description: For ``-h``.
+        argv: Command line without the program.
+        own_flags: Flags with a value that only this program has, and what they mean.
 
     Exits with the usage on ``-h`` and on unknown flags.
     """
@@ -37,6 +45,8 @@ def parse(program: str, description: str, argv: Sequence[str]) -> argparse.Names
     parser.add_argument(
         "--dry_run", action="store_true", help="print the resolved configuration and end"
     )
+    for name, meaning in (own_flags or {}).items():
+        parser.add_argument(f"--{name}", help=meaning)
     rewritten = [
         re.sub(r"^--gin\.([^=]+)=(.*)$", r"--gin_bindings=\1 = \2", argument, flags=re.S)
         for argument in argv
@@ -75,21 +85,29 @@ def read_gin(flags: argparse.Namespace) -> None:
     gin.finalize()
 
 
-def run_program(program: str, description: str, function: Callable) -> None:
+def run_program(
+    program: str,
+    description: str,
+    function: Callable,
+    own_flags: Mapping[str, str] | None = None,
+) -> None:
     """Calls ``function`` with the arguments that gin binds; user errors end in one line.
+
+    ``own_flags`` are those of ``parse``; each is an argument of ``function`` where it is given.
 
     Set XLT_TRACEBACK=1 to see where an error came from.
     """
     with _errors_in_one_line():
         memory.reuse_freed_memory()
         configured = gin.configurable(function)
-        flags = parse(program, description, sys.argv[1:])
+        flags = parse(program, description, sys.argv[1:], own_flags)
         read_gin(flags)
         if flags.dry_run:
             print(gin.config_str())
             return
         enable_compilation_cache()
-        configured()
+        given = {name: getattr(flags, name) for name in own_flags or {}}
+        configured(**{name: value for name, value in given.items() if value is not None})
 
 
 @contextlib.contextmanager

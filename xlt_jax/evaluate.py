@@ -1,16 +1,24 @@
 """``python -m xlt_jax.evaluate``: scores a checkpoint on every task of a mixture."""
 
 import json
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import jax
+import numpy as np
 import optax
 from etils import epath
 
 from xlt_jax import configuration
+from xlt_jax.arrays import Params
 from xlt_jax.convert import restore
-from xlt_jax.evaluation import predictions, zero_shot
+from xlt_jax.data import cache
+from xlt_jax.evaluation import predictions, submission, summary, zero_shot
+from xlt_jax.evaluation.parts import Parts, shard_of
+from xlt_jax.evaluation.predictions import TaskResult
 from xlt_jax.evaluation.tensorboard import ScalarWriter
+from xlt_jax.registry import benchmarks, xtreme
 from xlt_jax.training import checkpoint, partition, state
 from xlt_jax.training.config import DatasetConfig, RestoreCheckpointConfig
 from xlt_jax.training.model import EncoderDecoderModel
@@ -25,12 +33,27 @@ def evaluate(
     output_dir: str,
     summarize_config_fn: Callable = configuration.summarize_config,
     inference_evaluator_cls: Callable[..., zero_shot.Evaluator] = zero_shot.of_mixture,
+    export_submission: str | None = None,
 ) -> None:
     """Writes metrics and predictions of every task below ``output_dir``; arguments are T5X's.
+
+    What is computed is kept as it comes: the same command goes on where a killed one stopped. With
+    XLT_EVAL_SHARD=0/4 ... 3/4 four processes share the work and the first writes the results.
+
+    Args:
+        model: Network and vocabulary.
+        dataset_cfg: Mixture, split and longest input.
+        restore_checkpoint_cfg: What is scored.
+        partitioner: Of the devices.
+        output_dir: Gets ``inference_eval/`` and ``evaluation.json``.
+        summarize_config_fn: Writes the configuration.
+        inference_evaluator_cls: Makes the evaluator.
+        export_submission: A folder for the predictions in XTREME's layout, or None.
 
     Raises:
         ValueError: Bad input, before the first compilation.
     """
+    shard = shard_of(os.environ)
     folder = epath.Path(output_dir)
     checkpoint.writable_folder(folder)
     evaluator = inference_evaluator_cls(
@@ -42,19 +65,35 @@ def evaluate(
     step = opened.step
     print(f"Scoring {opened.path} ({opened.format}), step {step:,}.", flush=True)
 
+    if evaluator.missing:
+        print(f"No data, skipped: {' '.join(evaluator.missing)}.", flush=True)
+
     start = time.monotonic()
+    identity = cache.key(opened.path, str(step), evaluator.fingerprint, _sample(params))
+    parts = Parts(folder / "inference_eval" / f".parts-{identity}", shard)
     with partitioner.context():
-        results = evaluator.run(params)
+        results = evaluator.run(params, parts)
     seconds = time.monotonic() - start
+    if results is None:
+        print(f"Shard {shard[0]} of {shard[1]} is done in {seconds:.1f} s; shard 0 joins them.")
+        return
     scores = predictions.scalars(results)
     predictions.write(folder / "inference_eval", step, results)
     writer = ScalarWriter(folder / "inference_eval")
     writer.write(step, scores)
     writer.close()
     summarize_config_fn(folder, None, step)
-    (folder / "evaluation.json").write_text(
-        json.dumps({"checkpoint": opened.path, "step": step, "seconds": seconds})
-    )
+    facts = {"checkpoint": opened.path, "step": step, "seconds": seconds}
+    facts |= {"missing": list(evaluator.missing)}
+    if export_submission:
+        _export(epath.Path(export_submission), results, evaluator)
+    table = summary.of_results(results)
+    if table:
+        facts |= {"xtreme-r": summary.as_json(table)}
+    configuration.write_text(folder / "evaluation.json", json.dumps(facts, indent=1) + "\n")
+    parts.remove()
+    if table:
+        summary.show(table)
     for name, value in scores.items():
         if name.startswith("mean/"):
             print(f"  {name.removeprefix('mean/'):<28} {value:.3f}")
@@ -62,6 +101,31 @@ def evaluate(
     print(
         f"{len(results)} tasks, {rows:,} rows in {seconds:.1f} s: {rows / seconds:,.0f} a second."
     )
+
+
+def _export(
+    folder: epath.Path, results: Mapping[str, TaskResult], evaluator: zero_shot.Evaluator
+) -> None:
+    """Writes XTREME's submission files of the tasks that it has."""
+    known = xtreme.tasks("xtreme") | xtreme.tasks("xtreme-r")
+    written = 0
+    for task, result in results.items():
+        benchmark, language = benchmarks.split_task(task)
+        if benchmark.name not in known or language not in known[benchmark.name].languages:
+            continue
+        answers = [row.prediction for row in result.predictions]
+        if benchmark.export:
+            answers = benchmark.export(evaluator.tables[task].texts, answers)
+        ids = [row.id for row in result.predictions]
+        submission.write(folder, benchmark.name, language, list(zip(ids, answers, strict=True)))
+        written += 1
+    print(f"{written} files of predictions in XTREME's layout are in {folder}.")
+
+
+def _sample(params: Params) -> str:
+    """A few values of every parameter: another checkpoint under an old name has others."""
+    leaves = jax.tree.leaves(params)
+    return cache.key(*(np.asarray(leaf.ravel()[:8]).tobytes().hex() for leaf in leaves))
 
 
 class Progress:
@@ -85,4 +149,9 @@ class Progress:
 
 
 if __name__ == "__main__":
-    configuration.run_program("xlt_jax.evaluate", __doc__, evaluate)
+    configuration.run_program(
+        "xlt_jax.evaluate",
+        __doc__,
+        evaluate,
+        {"export_submission": "folder for the predictions in XTREME's layout"},
+    )

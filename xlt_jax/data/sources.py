@@ -61,6 +61,19 @@ def find(benchmark: Benchmark, language: str, split: str) -> Found | None:
     return None
 
 
+def first_split(benchmark: Benchmark, language: str, splits: str) -> str | None:
+    """The first of ``splits``, joined by commas, that is on this machine, or None.
+
+    Raises:
+        ValueError: The benchmark has none of them.
+    """
+    names = [name.strip() for name in splits.split(",")]
+    known = [name for name in names if name in benchmark.splits]
+    if not known:
+        find(benchmark, language, names[0])  # raises
+    return next((name for name in known if find(benchmark, language, name)), None)
+
+
 def rows(benchmark: Benchmark, language: str, split: str) -> Iterable[Row]:
     """Rows of one language and split, in the source's order.
 

@@ -72,10 +72,17 @@ class TokenTable:
 def tokens(task_name: str, split: str, vocabulary: Vocabulary) -> TokenTable:
     """The table of a task and split, built on first use.
 
+    Args:
+        task_name: ``benchmark.language``.
+        split: One, or several joined by commas: the first that is on this machine.
+        vocabulary: Of inputs and targets.
+
     Raises:
         ValueError: Unknown task or split, unreadable source, or a split without rows.
     """
     benchmark, language = benchmarks.split_task(task_name)
+    if "," in split:
+        split = sources.first_split(benchmark, language, split) or split.split(",")[0].strip()
     name = cache.key(
         FORMAT,
         task_name,

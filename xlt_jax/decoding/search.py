@@ -65,6 +65,42 @@ def greedy(
     return jax.lax.while_loop(unfinished, advance, state)[1]
 
 
+def greedy_scored(
+    network: mt5.Transformer,
+    params: Params,
+    encoder_input_tokens_BL: Array,
+    *,
+    max_decode_len: int,
+    eos_id: int = 1,
+) -> tuple[Array, Array]:
+    """What ``greedy`` gives, and its log-probability: ids_BT int32 and scores_B float32.
+
+    Scores are nats under the softmax over all tokens, summed over the output's tokens with EOS and
+    not length-normalised: they compare answers to one question read in several windows of a long
+    context. A row of padding only has score 0.
+    """
+    start = prepare(network, params, encoder_input_tokens_BL, max_decode_len=max_decode_len)
+
+    def unfinished(state):
+        position, _, _, _, ended_B, _ = state
+        return (position < max_decode_len) & ~ended_B.all()
+
+    def advance(state):
+        position, ids_BT, scores_B, last_B, ended_B, caches = state
+        logits_BV, caches = step(network, params, last_B, caches, position, start.memory)
+        # The largest logit is the chosen token's.
+        logp_B = logits_BV.max(axis=-1) - jax.nn.logsumexp(logits_BV, axis=-1)
+        scores_B += jnp.where(ended_B, 0.0, logp_B)
+        next_B = jnp.where(ended_B, 0, largest(logits_BV))
+        ids_BT = jax.lax.dynamic_update_index_in_dim(ids_BT, next_B, position, axis=1)
+        return position + 1, ids_BT, scores_B, next_B, ended_B | (next_B == eos_id), caches
+
+    ids_BT = jnp.zeros((encoder_input_tokens_BL.shape[0], max_decode_len), jnp.int32)
+    scores_B = jnp.zeros(ids_BT.shape[0], jnp.float32)
+    state = (jnp.int32(0), ids_BT, scores_B, ids_BT[:, 0], start.is_empty, start.caches)
+    return jax.lax.while_loop(unfinished, advance, state)[1:3]
+
+
 def beam_search(
     network: mt5.Transformer,
     params: Params,

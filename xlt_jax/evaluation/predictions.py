@@ -24,16 +24,18 @@ class Prediction:
     Attributes:
         id: The row's id in its benchmark.
         inputs: Text that the model read.
-        target: The right answer.
+        target: The right answer, or several of which any is right.
         prediction: The model's answer.
         score: Its share in the main metric, 0..1; None in files that SeqIO wrote.
+        generated: The text that the model wrote, where the answer was made from it.
     """
 
     id: str
     inputs: str
-    target: str
+    target: str | Sequence[str]
     prediction: str
     score: float | None
+    generated: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class TaskResult:
         chance: Value of the main metric for the best guess without reading the input.
         truncated: Rows with an input longer than the evaluator's limit, scored on its beginning.
         predictions: All rows, in the order of the table.
+        malformed: Rows whose generated text was not of the form that the task asks for.
+        split: That was scored.
     """
 
     metrics: Mapping[str, float]
@@ -55,6 +59,8 @@ class TaskResult:
     chance: float | None
     truncated: int
     predictions: Sequence[Prediction]
+    malformed: int = 0
+    split: str = "test"
 
 
 def write(folder: str | os.PathLike, step: int, results: Mapping[str, TaskResult]) -> None:
@@ -95,6 +101,7 @@ def read_predictions(folder: str | os.PathLike, task: str, step: int) -> list[Pr
             target=line["target"],
             prediction=line["prediction"],
             score=line.get("score"),
+            generated=line.get("generated"),
         )
         for number, line in enumerate(_read_lines(path))
     ]
@@ -121,12 +128,13 @@ def scalars(results: Mapping[str, TaskResult]) -> dict[str, float]:
 
 
 def _prediction_line(row: Prediction) -> dict:
-    return {
+    line = {
         "input": {"id": row.id, "inputs": row.inputs},
         "target": row.target,
         "prediction": row.prediction,
         "score": row.score,
     }
+    return line if row.generated is None else line | {"generated": row.generated}
 
 
 def _write_metrics(path: epath.Path, step: int, result: TaskResult) -> None:
@@ -135,6 +143,8 @@ def _write_metrics(path: epath.Path, step: int, result: TaskResult) -> None:
         "n": result.n,
         "chance": result.chance,
         "truncated": result.truncated,
+        "malformed": result.malformed,
+        "split": result.split,
     }
     steps = _read_steps(path) if path.exists() else {}
     steps[step] = {**result.metrics, **facts}

@@ -10,71 +10,48 @@ import collections
 import concurrent.futures
 import functools
 import itertools
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from xlt_jax.arrays import Params
-from xlt_jax.data import mixtures
+from xlt_jax.data import cache, mixtures, sources
 from xlt_jax.data.tokens import TokenTable, tokens
 from xlt_jax.data.vocab import Vocabulary
-from xlt_jax.decoding import embed, rank, search
+from xlt_jax.decoding import constrained, embed, grammar, rank, search
 from xlt_jax.evaluation import batching
+from xlt_jax.evaluation.parts import Parts
+from xlt_jax.evaluation.pools import Arrays, Kind, Options, Pool, Pools
 from xlt_jax.evaluation.predictions import Prediction, TaskResult
+from xlt_jax.registry import benchmarks
 from xlt_jax.registry.benchmarks import Request, split_task
 from xlt_jax.training.config import DatasetConfig
 from xlt_jax.training.partition import Partitioner
 
-Arrays = dict[str, np.ndarray]
-# Shapes of what is scored or generated, rounded up to one of these so that few are compiled.
-ANSWER_LENGTHS = (2, 4, 8, *batching.LENGTHS)
-NUM_CHOICES = (2, 3, 4, 5, 6, 8, 12, *batching.LENGTHS)
 # Measured on two cores: from 4096 tokens on, every array is mapped anew by the system's allocator,
 # and 8192 take twice as long as 2048.
 CPU_TOKENS = 2048
 ACCELERATOR_TOKENS = 32768
 IN_FLIGHT = 4  # batches enqueued ahead: the device stays busy, and their inputs fit in memory
+MIN_CHOICES = 64  # of an automaton's state: tags and the words of most sentences
+POLL_S = 1.0  # between looks for the files of other shards
+VECTORS_IN_MEMORY = 2**30  # bytes; more of them lie in a file
 
 # Compiled once for each network and shape in a process, whatever evaluator calls them. Parameters
 # are arguments, so that later steps of a training compile nothing.
 _greedy = jax.jit(search.greedy, static_argnums=0, static_argnames=("max_decode_len", "eos_id"))
+_scored = jax.jit(
+    search.greedy_scored, static_argnums=0, static_argnames=("max_decode_len", "eos_id")
+)
+_constrained = jax.jit(
+    constrained.constrained, static_argnums=0, static_argnames=("max_choices", "max_decode_len")
+)
 _rank = jax.jit(rank.rank, static_argnums=0)
-_embed = jax.jit(embed.embed, static_argnums=0)
-
-
-@dataclass
-class _Pool:
-    """Rows of any tasks that one function serves.
-
-    Attributes:
-        request: What is asked.
-        answer_shape: Of generation (T,), of ranking (C, T), of embedding ().
-        inputs: Token ids of each row.
-        choices: Of ranking: each row's choices as token ids.
-        owners: (task, number of the row in its table).
-    """
-
-    request: Request
-    answer_shape: tuple[int, ...]
-    inputs: list[np.ndarray] = field(default_factory=list)
-    choices: list[list[np.ndarray]] = field(default_factory=list)
-    owners: list[tuple[str, int]] = field(default_factory=list)
-
-    def arrays(self, batch: batching.BatchPlan) -> Arrays:
-        """The arrays of one batch; surplus rows are padding."""
-        inputs_BL = np.zeros((batch.size, batch.length), np.int32)
-        for number, row in enumerate(batch.rows):
-            inputs_BL[number, : len(self.inputs[row])] = self.inputs[row]
-        if self.request is not Request.RANK:
-            return {"inputs_BL": inputs_BL}
-        choices_BCT = np.zeros((batch.size, *self.answer_shape), np.int32)
-        for number, row in enumerate(batch.rows):
-            for choice, ids in enumerate(self.choices[row]):
-                choices_BCT[number, choice, : len(ids)] = ids
-        return {"inputs_BL": inputs_BL, "choices_BCT": choices_BCT}
+_embed = jax.jit(embed.embed, static_argnums=0, static_argnames=("layer", "pooling"))
 
 
 class Evaluator:
@@ -86,7 +63,15 @@ class Evaluator:
         vocabulary: Vocabulary,
         tables: Mapping[str, TokenTable],
         *,
+        candidates: Mapping[str, Sequence[TokenTable]] | None = None,
+        missing: Sequence[str] = (),
         max_input_length: int = 1024,
+        classify_by: str = "rank",
+        constrain: bool = True,
+        window_overlap: float = 0.5,
+        embedding_layer: int | None = None,
+        pooling: str = "mean",
+        search_backend: str = "numpy",
         tokens_per_batch: int | None = None,
         logits_per_batch: int = 2**27,
         shard_batch: Callable[[Arrays], dict[str, jax.Array]] = jax.device_put,
@@ -99,8 +84,20 @@ class Evaluator:
             network: The ``Transformer``.
             vocabulary: Turns generated ids into text.
             tables: By task name, of any benchmarks that are scored.
+            candidates: Task -> tables whose rows its queries are searched among, where they are not
+                its own targets.
+            missing: Tasks that were asked for and have no data; only kept for the report.
             max_input_length: Longer inputs are cut to so many tokens, the last of them still
-                end-of-sequence; results say how many were.
+                end-of-sequence; results say how many were. Questions about a longer context read it
+                in windows instead, and the most probable answer counts.
+            classify_by: "rank" scores every choice of a row and takes the most probable;
+                "generate" takes the text the model writes, which may be no choice at all.
+            constrain: Whether taggers can only write well-formed output.
+            window_overlap: Share of a window that the next one reads again.
+            embedding_layer: Layer whose output is pooled for retrieval; None: the last, after the
+                final norm.
+            pooling: "mean" or "max" over tokens.
+            search_backend: "numpy", or "faiss" where that package is installed.
             tokens_per_batch: Input tokens of a full batch, padding included; None: 2048 on a CPU,
                 where larger arrays leave the caches, 32768 on an accelerator.
             logits_per_batch: Limits a batch's rows by the logits that exist at one time.
@@ -109,13 +106,12 @@ class Evaluator:
             on_progress: Called with (rows done, rows in all) after every batch.
 
         Raises:
-            ValueError: No tables, a benchmark that is not scored, a limit below 1, or a vocabulary
-                with more ids than the network has.
+            ValueError: No tables, a benchmark that is not scored, a limit below 1, an unknown
+                option, or a vocabulary with more ids than the network has.
         """
         if tokens_per_batch is None:
             tokens_per_batch = CPU_TOKENS if jax.default_backend() == "cpu" else ACCELERATOR_TOKENS
         limits = {
-            "max_input_length": max_input_length,
             "tokens_per_batch": tokens_per_batch,
             "logits_per_batch": logits_per_batch,
             "row_multiple": row_multiple,
@@ -123,6 +119,13 @@ class Evaluator:
         for name, value in limits.items():
             if value < 1:
                 raise ValueError(f"{name} is {value}; give a whole number from 1.")
+        choices = {
+            "pooling": (pooling, embed.POOLINGS),
+            "search_backend": (search_backend, embed.BACKENDS),
+        }
+        for name, (value, allowed) in choices.items():
+            if value not in allowed:
+                raise ValueError(f"{name} is {value!r}; give one of {', '.join(allowed)}.")
         vocab_size = network.config.vocab_size
         if vocabulary.vocab_size > vocab_size:
             raise ValueError(
@@ -132,20 +135,22 @@ class Evaluator:
         unscored = [t for t, x in tables.items() if not x.benchmark.request.scored]
         if unscored or not tables:
             raise ValueError(
-                f"Tasks that are only for training have no metric: {', '.join(unscored)}. Leave "
-                "them out."
+                f"Tasks without a score of their own: {', '.join(unscored)}. Leave them out."
                 if unscored
                 else "No tasks to evaluate: give at least one."
             )
-        self._network, self._vocabulary, self._tables = network, vocabulary, dict(tables)
-        self._max_input_length = max_input_length
+        self._network, self._vocabulary = network, vocabulary
+        self.tables, self.missing = dict(tables), tuple(missing)
+        self._candidates = dict(candidates or {})
+        self._embedding = {"layer": embedding_layer, "pooling": pooling}
+        self._search_backend = search_backend
         self._shard_batch, self._on_progress = shard_batch, on_progress
+        self._options = Options(max_input_length, classify_by, constrain, window_overlap)
 
-        self._embedded: dict[str, tuple[list[int], list[int]]] = {}  # task -> queries, candidates
-        self._pools = self._make_pools()
+        self._pools = Pools(tables, self._candidates, vocabulary, self._options)
         self._batches = [
             (pool, batch)
-            for pool in self._pools
+            for pool in self._pools.pools
             for batch in batching.plan(
                 [len(ids) for ids in pool.inputs],
                 tokens_per_batch=tokens_per_batch,
@@ -156,63 +161,137 @@ class Evaluator:
 
     @property
     def num_shapes(self) -> int:
-        """How many functions a first ``run`` compiles."""
+        """How many functions a first ``run`` compiles, or a few more."""
         shapes = {
-            (pool.request, pool.answer_shape, batch.size, batch.length)
+            (pool.kind, pool.answer_shape, batch.size, batch.length)
             for pool, batch in self._batches
         }
         return len(shapes)
 
-    def run(self, params: Params) -> dict[str, TaskResult]:
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the rows, their order and how they are asked."""
+        parts = [str(self._options), str(self._embedding), str(self._network.config)]
+        for pool, batch in self._batches:
+            parts.append(f"{pool.kind} {pool.answer_shape} {batch.size} {batch.length}")
+            parts.append(batch.rows.tobytes().hex())
+        parts += [str(table.folder) for table in self.tables.values()]
+        return cache.key(*parts)
+
+    def run(self, params: Params, parts: Parts | None = None) -> dict[str, TaskResult] | None:
         """Metrics and predictions of every table with these parameters.
 
         Args:
             params: Of the network; in a mesh, call inside its partitioner's context.
-        """
-        answers = {task: [""] * len(table) for task, table in self._tables.items()}
-        vectors: dict[int, np.ndarray] = {}
-        for pool, row, output in self._outputs(params):
-            task, number = pool.owners[row]
-            if pool.request is Request.GENERATE:
-                # Rows of other benchmarks in the pool may be allowed more tokens than this one.
-                longest = self._tables[task].benchmark.max_target_tokens
-                answers[task][number] = self._vocabulary.decode(output[:longest].tolist())
-            elif pool.request is Request.RANK:
-                best = int(output.argmax())
-                answers[task][number] = self._tables[task].texts[number]["choices"][best]
-            else:
-                vectors[row] = output
-        for task, (queries, candidates) in self._embedded.items():
-            best = _nearest(
-                np.stack([vectors[row] for row in queries]),
-                np.stack([vectors[row] for row in candidates]),
-            )
-            texts = self._tables[task].texts
-            answers[task] = [texts[row]["targets"] for row in best]
-        return {
-            task: task_result(table, answers[task], self._max_input_length)
-            for task, table in self._tables.items()
-        }
+            parts: Where outputs are kept as they come; batches that are there are not computed
+                again, and with several shards each computes its own and the first joins them.
 
-    def _outputs(self, params: Params) -> Iterator[tuple[_Pool, int, np.ndarray]]:
-        """(pool, row, output of the row), batch by batch."""
-        params = jax.tree.map(jnp.asarray, params)
-        total = sum(len(pool.inputs) for pool in self._pools)
+        Returns:
+            Task -> result; None in every shard but the first.
+        """
+        answers = {task: [""] * len(table) for task, table in self.tables.items()}
+        likeliest: dict[tuple[str, int], float] = {}  # of rows read in windows
+        vectors = self._empty_vectors()
+        for pool, row, output in self._all_outputs(params, parts):
+            task, number = pool.owners[row]
+            if pool.kind is Kind.EMBED:
+                vectors[row] = output
+            elif pool.kind is Kind.RANK:
+                best = int(output.argmax())
+                answers[task][number] = self.tables[task].texts[number]["choices"][best]
+            elif pool.kind is Kind.WINDOWS:
+                score, ids = float(output[0]), output[1:].astype(np.int32)
+                if score > likeliest.get((task, number), -np.inf):
+                    likeliest[task, number] = score
+                    answers[task][number] = self._text(task, ids)
+            else:
+                answers[task][number] = self._text(task, output)
+        if parts is not None and parts.number:
+            return None
+        for task in self._pools.queries:
+            answers[task] = self._nearest(task, vectors)
+        return {task: self._result(task, answers[task]) for task in self.tables}
+
+    def _text(self, task: str, ids: np.ndarray) -> str:
+        # Rows of other benchmarks in the pool may be allowed more tokens than this one.
+        longest = self.tables[task].benchmark.max_target_tokens
+        return self._vocabulary.decode(ids[:longest].tolist())
+
+    def _empty_vectors(self) -> np.ndarray:
+        """Room for the vectors of all rows that are embedded, in a file where it is large."""
+        rows = sum(len(pool.inputs) for pool in self._pools.pools if pool.kind is Kind.EMBED)
+        shape = (rows, self._network.config.emb_dim)
+        if 4 * rows * shape[1] <= VECTORS_IN_MEMORY:
+            return np.zeros(shape, np.float32)
+        with tempfile.NamedTemporaryFile(prefix="xlt_vectors_") as file:  # deleted when closed
+            return np.memmap(file, np.float32, "w+", shape=shape)
+
+    def _nearest(self, task: str, vectors: np.ndarray) -> list[str]:
+        """Predictions of a task of retrieval: ids of the nearest, or the text of the first."""
+        table, rows = self.tables[task], self._pools.candidates[task]
+        searched = vectors[rows]
+        if (np.diff(rows) == 1).all():  # a part of the file, and no copy of it
+            searched = vectors[rows[0] : rows[-1] + 1]
+        found = embed.nearest(
+            vectors[self._pools.queries[task]],
+            searched,
+            min(table.benchmark.top_k, len(rows)),
+            backend=self._search_backend,
+        ).indices
+        if task not in self._candidates:
+            return [table.texts[first]["targets"] for first in found[:, 0]]
+        ids = [row["id"] for candidates in self._candidates[task] for row in candidates.texts]
+        return [" ".join(ids[candidate] for candidate in row) for row in found]
+
+    def _all_outputs(
+        self, params: Params, parts: Parts | None
+    ) -> Iterator[tuple[Pool, int, np.ndarray]]:
+        """(pool, row, output of the row) of all batches, those kept in files first."""
+        total = sum(len(batch.rows) for _, batch in self._batches)
         done = 0
+        pending = set(range(len(self._batches)))
+
+        def finished(number: int, outputs: np.ndarray) -> Iterator[tuple[Pool, int, np.ndarray]]:
+            nonlocal done
+            pending.discard(number)
+            pool, batch = self._batches[number]
+            yield from ((pool, row, output) for row, output in zip(batch.rows, outputs))
+            done += len(batch.rows)
+            if self._on_progress:
+                self._on_progress(done, total)
+
+        if parts is None:
+            for number, outputs in self._outputs(params, sorted(pending)):
+                yield from finished(number, outputs)
+            return
+        for number, outputs in parts.new().items():
+            yield from finished(number, outputs)
+        try:
+            for number, outputs in self._outputs(params, sorted(filter(parts.is_own, pending))):
+                parts.add(number, outputs)
+                yield from finished(number, outputs)
+        finally:
+            parts.flush()
+        while pending and not parts.number:  # those of the other shards
+            for number, outputs in parts.new().items():
+                yield from finished(number, outputs)
+            if pending:
+                time.sleep(POLL_S)
+
+    def _outputs(self, params: Params, numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """(number, outputs of its rows) of these batches, as they finish in their order."""
+        params = jax.tree.map(jnp.asarray, params)
         with concurrent.futures.ThreadPoolExecutor(IN_FLIGHT) as executor:
             start = self._start_on(executor) if _on_one_cpu(params) else self._start
-            started = ((p, batch.rows, start(params, p, batch)) for p, batch in self._batches)
+            started = ((number, start(params, *self._batches[number])) for number in numbers)
             waiting = collections.deque(itertools.islice(started, IN_FLIGHT))
             while waiting:
-                pool, rows, wait = waiting.popleft()
-                outputs = wait()
+                number, wait = waiting.popleft()
+                outputs = wait()[: len(self._batches[number][1].rows)]
                 waiting.extend(itertools.islice(started, 1))
-                yield from ((pool, row, output) for row, output in zip(rows, outputs))
-                done += len(rows)
-                if self._on_progress:
-                    self._on_progress(done, total)
+                yield number, outputs
 
-    def _start(self, params: Params, pool: _Pool, batch: batching.BatchPlan) -> Callable:
+    def _start(self, params: Params, pool: Pool, batch: batching.BatchPlan) -> Callable:
         """Enqueues a batch on the devices; the function returned waits for its outputs."""
         return functools.partial(np.asarray, self._dispatch(params, pool, batch))
 
@@ -223,98 +302,88 @@ class Evaluator:
         use all cores. Several devices need their programs enqueued in one order.
         """
 
-        def start(params: Params, pool: _Pool, batch: batching.BatchPlan) -> Callable:
+        def start(params: Params, pool: Pool, batch: batching.BatchPlan) -> Callable:
             return executor.submit(lambda: self._start(params, pool, batch)()).result
 
         return start
 
-    def _dispatch(self, params: Params, pool: _Pool, batch: batching.BatchPlan) -> jax.Array:
+    def _dispatch(self, params: Params, pool: Pool, batch: batching.BatchPlan) -> jax.Array:
         """Enqueues one batch; the result, one entry for each row, is computed in the background."""
-        arrays = self._shard_batch(pool.arrays(batch))
-        inputs_BL = arrays["inputs_BL"]
-        if pool.request is Request.RANK:
+        host = pool.arrays(batch)
+        arrays = self._shard_batch(host)
+        inputs_BL, eos_id = arrays["inputs_BL"], self._vocabulary.eos_id
+        if pool.kind is Kind.RANK:
             return _rank(self._network, params, inputs_BL, arrays["choices_BCT"])
-        if pool.request is Request.EMBED:
-            return _embed(self._network, params, inputs_BL)
-        return _greedy(
-            self._network,
-            params,
-            inputs_BL,
-            max_decode_len=pool.answer_shape[0],
-            eos_id=self._vocabulary.eos_id,
+        if pool.kind is Kind.EMBED:
+            return _embed(self._network, params, inputs_BL, **self._embedding)
+        (length,) = pool.answer_shape
+        if pool.kind is Kind.CONSTRAINED:
+            fields = grammar.Automata._fields
+            choices = grammar.Automata(**{name: host[name] for name in fields}).max_choices
+            return _constrained(
+                self._network,
+                params,
+                inputs_BL,
+                grammar.Automata(**{name: arrays[name] for name in fields}),
+                max_choices=max(choices, MIN_CHOICES),
+                max_decode_len=length,
+            )[0]
+        options = {"max_decode_len": length, "eos_id": eos_id}
+        if pool.kind is Kind.WINDOWS:
+            ids_BT, scores_B = _scored(self._network, params, inputs_BL, **options)
+            return jnp.concatenate([scores_B[:, None], ids_BT.astype(jnp.float32)], axis=1)
+        return _greedy(self._network, params, inputs_BL, **options)
+
+    def _result(self, task: str, texts: Sequence[str]) -> TaskResult:
+        """Metrics and predictions of a table's rows, one text for each."""
+        table, limit = self.tables[task], self._options.max_input_length
+        too_long = int((table.inputs.lengths > limit).sum()) - self._pools.windowed.get(task, 0)
+        searched = [found.inputs for found in self._candidates.get(task, ())]
+        if table.benchmark.request is Request.EMBED:  # candidates are read by the encoder too
+            too_long += sum(int((t.lengths > limit).sum()) for t in searched or [table.targets])
+        return task_result(table, texts, truncated=too_long)
+
+
+def task_result(
+    table: TokenTable, texts: Sequence[str], truncated: int, parsed: bool = False
+) -> TaskResult:
+    """Metrics and predictions of a table's rows.
+
+    Args:
+        table: Of one task.
+        texts: Generated or chosen, one for each row.
+        truncated: Rows of which only the beginning was read.
+        parsed: Whether the texts are answers already, so that malformed ones cannot be told.
+    """
+    benchmark, predictions, malformed = table.benchmark, [], 0
+    for row, text in zip(table.texts, texts, strict=True):
+        if benchmark.parse and not parsed:
+            answer, well_formed = benchmark.parse(row, text)
+        else:
+            answer, well_formed = text, text in row.get("choices", (text,))
+        malformed += not well_formed
+        reference = row.get("references", row["targets"])
+        predictions.append(
+            Prediction(
+                id=str(row["id"]),
+                inputs=row["inputs"],
+                target=reference,
+                prediction=answer,
+                score=benchmark.score(reference, answer, table.language),
+                generated=None if answer == text else text,
+            )
         )
-
-    def _make_pools(self) -> list[_Pool]:
-        pools: dict[tuple, _Pool] = {}
-        seen: dict[bytes, int] = {}  # embedded ids -> row: English candidates recur in every task
-
-        def pool_of(request: Request, *answer_shape: int) -> _Pool:
-            return pools.setdefault((request, answer_shape), _Pool(request, answer_shape))
-
-        def embedded_row(ids: np.ndarray) -> int:
-            pool = pool_of(Request.EMBED)
-            row = seen.setdefault(ids.tobytes(), len(pool.inputs))
-            if row == len(pool.inputs):
-                pool.inputs.append(ids)
-                pool.owners.append(("", row))
-            return row
-
-        for task, table in self._tables.items():
-            request = table.benchmark.request
-            if request is Request.EMBED:
-                rows = range(len(table))
-                self._embedded[task] = (
-                    [embedded_row(self._cut(table.inputs[row])) for row in rows],
-                    [embedded_row(self._cut(table.targets[row])) for row in rows],
-                )
-                continue
-            for number in range(len(table)):
-                if request is Request.RANK:
-                    first, last = table.choice_offsets[number : number + 2]
-                    choices = [table.choices[choice] for choice in range(first, last)]
-                    longest = max(map(len, choices))
-                    pool = pool_of(
-                        request,
-                        batching.bucket(len(choices), NUM_CHOICES),
-                        batching.bucket(longest, ANSWER_LENGTHS),
-                    )
-                    pool.choices.append(choices)
-                else:
-                    longest = table.benchmark.max_target_tokens
-                    pool = pool_of(request, batching.bucket(longest, ANSWER_LENGTHS))
-                pool.inputs.append(self._cut(table.inputs[number]))
-                pool.owners.append((task, number))
-        return list(pools.values())
-
-    def _cut(self, ids: np.ndarray) -> np.ndarray:
-        """Ids within the limit, the last of them (end-of-sequence) kept."""
-        limit = self._max_input_length
-        return ids if len(ids) <= limit else np.append(ids[: limit - 1], ids[-1])
-
-
-def task_result(table: TokenTable, answers: Sequence[str], max_input_length: int) -> TaskResult:
-    """Metrics and predictions of a table's rows, one answer for each."""
-    benchmark = table.benchmark
-    too_long = table.inputs.lengths > max_input_length
-    if benchmark.request is Request.EMBED:  # candidates are read by the encoder too
-        too_long = too_long | (table.targets.lengths > max_input_length)
-    references = [row.get("references", row["targets"]) for row in table.texts]
-    predictions = [
-        Prediction(
-            id=str(row["id"]),
-            inputs=row["inputs"],
-            target=reference,
-            prediction=answer,
-            score=benchmark.score(reference, answer, table.language),
-        )
-        for row, reference, answer in zip(table.texts, references, answers, strict=True)
-    ]
+    metric = benchmark.metric_of(table.language)
     return TaskResult(
-        metrics=benchmark.metric_of(table.language)(references, answers),
+        metrics=metric(
+            [row.target for row in predictions], [row.prediction for row in predictions]
+        ),
         main_metric=benchmark.main_metric,
         n=len(predictions),
         chance=table.chance,
-        truncated=int(too_long.sum()),
+        truncated=truncated,
+        malformed=malformed,
+        split=table.split,
         predictions=predictions,
     )
 
@@ -322,19 +391,6 @@ def task_result(table: TokenTable, answers: Sequence[str], max_input_length: int
 def _on_one_cpu(params: Params) -> bool:
     devices = set().union(*(leaf.devices() for leaf in jax.tree.leaves(params)))
     return len(devices) == 1 and devices.pop().platform == "cpu"
-
-
-def _nearest(queries_QD: np.ndarray, candidates_ND: np.ndarray) -> np.ndarray:
-    """Index of the nearest candidate of each query.
-
-    Both are repeated up to a bucket's size, as every new shape would be compiled.
-    """
-    rows, width = candidates_ND.shape
-    found = embed.nearest(
-        np.resize(queries_QD, (batching.bucket(len(queries_QD)), width)),
-        np.resize(candidates_ND, (batching.bucket(rows), width)),
-    )
-    return found.indices[: len(queries_QD), 0] % rows
 
 
 def evaluate(
@@ -345,26 +401,52 @@ def evaluate(
 
 
 def of_mixture(
-    network, vocabulary: Vocabulary, config: DatasetConfig, partitioner: Partitioner, **options
+    network,
+    vocabulary: Vocabulary,
+    config: DatasetConfig,
+    partitioner: Partitioner,
+    *,
+    missing: str = "error",
+    **options,
 ) -> Evaluator:
     """An evaluator of the scored tasks of a mixture, over a mesh.
 
     Args:
         network: See ``Evaluator``.
         vocabulary: See ``Evaluator``.
-        config: Names the mixture, its split, and the longest input.
+        config: Names the mixture, its split, and the longest input. Of several splits joined by
+            commas each task is scored on the first that is on this machine.
         partitioner: Splits the rows of a batch over the data axis.
+        missing: What to do with tasks that have no data here: "error" or "skip".
         options: Others of ``Evaluator``.
+
+    Raises:
+        ValueError: As ``Evaluator``; a task without data.
     """
-    tables = {
-        name: tokens(name, config.split, vocabulary)
-        for name in mixtures.get(config.mixture_or_task_name).tasks
-        if split_task(name)[0].request.scored
-    }
+    if missing not in ("error", "skip"):
+        raise ValueError(f"missing is {missing!r}; give 'error' or 'skip'.")
+    tables, candidates, lacking = {}, {}, []
+    for name in mixtures.get(config.mixture_or_task_name).tasks:
+        benchmark, language = split_task(name)
+        if not benchmark.request.scored:
+            continue
+        split = sources.first_split(benchmark, language, config.split)
+        if split is None and missing == "skip":
+            lacking.append(name)
+            continue
+        tables[name] = tokens(name, config.split, vocabulary)
+        if benchmark.candidates:
+            pool = benchmarks.get(benchmark.candidates)
+            codes = pool.languages if benchmark.candidates_pooled else (language,)
+            candidates[name] = [
+                tokens(f"{pool.name}.{code}", tables[name].split, vocabulary) for code in codes
+            ]
     return Evaluator(
         network,
         vocabulary,
         tables,
+        candidates=candidates,
+        missing=lacking,
         max_input_length=config.task_feature_lengths["inputs"],
         shard_batch=partitioner.shard_batch,
         row_multiple=partitioner.mesh.shape["data"],

@@ -445,7 +445,9 @@ class Transformer(nn.Module):
         embedded_BLD = self.token_embedder(tokens_BL)
         return self.encoder(embedded_BLD, mask_B1LL, deterministic=not enable_dropout)
 
-    def encoder_states(self, encoder_input_tokens: Array, num_layers: int | None) -> Array:
+    def encoder_states(
+        self, encoder_input_tokens: Array, num_layers: int | None, enable_dropout: bool = False
+    ) -> Array:
         """States after ``num_layers`` encoder layers (None: all, and the final norm), BLD."""
         if num_layers is not None and not 0 <= num_layers <= self.config.num_encoder_layers:
             raise ValueError(
@@ -455,7 +457,7 @@ class Transformer(nn.Module):
         tokens_BL = check_tokens("encoder_input_tokens", encoder_input_tokens)
         mask_B1LL = layers.pair_mask(tokens_BL > 0, tokens_BL > 0)
         embedded_BLD = self.token_embedder(tokens_BL)
-        return self.encoder(embedded_BLD, mask_B1LL, True, num_layers)
+        return self.encoder(embedded_BLD, mask_B1LL, not enable_dropout, num_layers)
 
     def decode(
         self,
@@ -533,6 +535,17 @@ class Transformer(nn.Module):
             return self.token_embedder.attend(hidden_BTD) / jnp.sqrt(self.config.emb_dim)
         return self.decoder.logits_dense(hidden_BTD)
 
+    def output_vectors(self, ids: Array) -> Array:
+        """Float32 vectors whose inner products with states are the logits of ``ids``, (*ids, D).
+
+        For few ids of a large vocabulary: take them once before many steps, as columns of the
+        output layer lie far apart in memory.
+        """
+        if self.config.logits_via_embedding:
+            return self.token_embedder.embedding[ids] / jnp.sqrt(self.config.emb_dim)
+        kernel_DV = self.decoder.logits_dense.variables["params"]["kernel"]
+        return jnp.moveaxis(jnp.take(kernel_DV, ids, axis=1, mode="clip"), 0, -1)
+
     def memory(
         self, encoded_BLD: Array, encoder_input_tokens: Array, max_decode_len: int
     ) -> Memory:
@@ -548,10 +561,17 @@ class Transformer(nn.Module):
             position: Int32 scalar from 0.
             memory: From ``memory``.
         """
+        hidden_BD, caches = self.step_states(ids_B, caches, position, memory)
+        return self.logits(hidden_BD[:, None])[:, 0], caches
+
+    def step_states(
+        self, ids_B: Array, caches: Any, position: Array, memory: Memory
+    ) -> tuple[Array, Any]:
+        """As ``step``, with what ``logits`` turns into logits, BD."""
         hidden_B1D, caches = self.decoder.step(
             self.token_embedder(ids_B[:, None]), caches, position, memory
         )
-        return self.logits(hidden_B1D)[:, 0], caches
+        return hidden_B1D[:, 0], caches
 
 
 def empty_caches(config: T5Config, batch_size: int, max_decode_len: int) -> Any:

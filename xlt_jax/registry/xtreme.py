@@ -84,7 +84,7 @@ def task(name: str, version: str | None = None) -> Task:
     known = tasks(version) if version else tasks("xtreme") | tasks("xtreme-r")
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = f"; did you mean {close[0]!r}?" if close else "."
         raise ValueError(
             f"Unknown task {name!r} of {version or 'XTREME and XTREME-R'}{hint} Known: "
             f"{' '.join(known)}."

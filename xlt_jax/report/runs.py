@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 _METRICS = "-metrics.jsonl"
-_FACTS = {"step", "n", "chance", "truncated", "main_metric"}  # keys that are no metric
+_FACTS = {
+    "step",
+    "n",
+    "chance",
+    "truncated",
+    "malformed",
+    "split",
+    "main_metric",
+}  # keys that are no metric
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ class DatasetConfig:
     Attributes:
         mixture_or_task_name: A registered seqio mixture or task.
         task_feature_lengths: Feature -> tokens per row; longer examples are cut.
-        split: "train", "validation" or "test".
+        split: "train", "validation" or "test"; of several joined by commas ("test,validation") each
+            task has the first that is on this machine.
         batch_size: Rows per step over all hosts.
         shuffle: Whether training rows are drawn in random order.
         seed: Seed of the order; None means a new one for each run.
