@@ -175,6 +175,22 @@ def test_candidates_are_ranked_by_their_ids(model):
     )
 
 
+def test_mined_pairs_have_scores_and_each_candidate_once(model):
+    candidates = candidates_of(12, seed=7)
+    queries = [row | {"targets": "3"} for row in texts_of(9, 12, seed=8)]
+    queries[2]["inputs"] = candidates.texts[4]["inputs"]
+    bench = benchmark(
+        "mine", Request.EMBED, classification.accuracy, classification.exact,
+        candidates="pool", mined=True,
+    )  # fmt: skip
+    table = build(bench, "en", queries)
+    found = evaluate(model, {"mine.en": table}, candidates={"mine.en": [candidates]})["mine.en"]
+    pairs = [row.prediction.split() for row in found.predictions if row.prediction]
+    assert len({candidate for candidate, _ in pairs}) == len(pairs)
+    assert found.predictions[2].prediction.split()[0] == "4"
+    assert float(found.predictions[2].prediction.split()[1]) > 1
+
+
 @pytest.fixture
 def mixed(model):
     rows = texts_of(9, 9)

@@ -151,6 +151,8 @@ class Benchmark:
         candidates_pooled: Whether candidates of all its languages are searched, or only those of
             the query's language.
         top_k: Candidates in a prediction.
+        mined: Instead, queries and candidates are paired one to one: a prediction is the candidate's
+            id and the pair's margin score, or nothing (``decoding.embed.mutual``).
         export: ``(examples, predictions) -> predictions`` as XTREME's submission files have them.
         labelled: Whether its training rows carry human or gold labels (text and parallel pairs
             do not); the zero-shot audit counts labelled training only.
@@ -185,6 +187,7 @@ class Benchmark:
     candidates: str = ""
     candidates_pooled: bool = False
     top_k: int = 1
+    mined: bool = False
     export: Callable[[Sequence[Example], Sequence[str]], list[str]] | None = None
     labelled: bool = True
     noise: bool = False
