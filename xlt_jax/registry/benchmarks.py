@@ -151,8 +151,8 @@ class Benchmark:
         candidates_pooled: Whether candidates of all its languages are searched, or only those of
             the query's language.
         top_k: Candidates in a prediction.
-        mined: Instead, queries and candidates are paired one to one: a prediction is the candidate's
-            id and the pair's margin score, or nothing (``decoding.embed.mutual``).
+        mined: Instead, queries and candidates are paired one to one: a prediction is the id of the
+            candidate and the pair's margin score, or nothing (``decoding.embed.mutual``).
         export: ``(examples, predictions) -> predictions`` as XTREME's submission files have them.
         labelled: Whether its training rows carry human or gold labels (text and parallel pairs
             do not); the zero-shot audit counts labelled training only.
