@@ -95,6 +95,11 @@ class ForcedMemory(mt5.Memory):
 
     answer_tokens: Array  # B
 
+    def take(self, rows_N, rows_axis):
+        """As in ``Memory``."""
+        memory = super().take(rows_N, rows_axis)
+        return memory.replace(answer_tokens=self.answer_tokens[rows_N])
+
 
 class ForcedTransformer(mt5.Transformer):
     """Ends every generated answer at the length that the first input id carries."""

@@ -150,8 +150,9 @@ def test_our_answers_have_the_length_that_the_first_id_carries():
     ids_BL = np.full((3, 6), shapes.FIRST_WORD_ID, np.int32)
     ids_BL[:, 0] = np.add(wanted, shapes.FIRST_LENGTH_ID)
     params = network.init(jax.random.key(0), ids_BL, ids_BL, ids_BL)["params"]
-    ids_BT = np.asarray(search.greedy(network, params, ids_BL, max_decode_len=6))
-    assert (ids_BT == shapes.EOS_ID).argmax(axis=1).tolist() == wanted
+    for fewest_rows in (None, 1):
+        ids_BT = search.greedy(network, params, ids_BL, max_decode_len=6, fewest_rows=fewest_rows)
+        assert (np.asarray(ids_BT) == shapes.EOS_ID).argmax(axis=1).tolist() == wanted
 
 
 def test_an_answer_of_another_length_is_not_compared():
