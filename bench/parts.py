@@ -22,9 +22,11 @@ from bench.results import OURS, Report, Result, Skipped, rates
 from xlt_jax.registry import languages
 
 T5X, TRANSFORMERS, SEQIO = "T5X", "transformers", "SeqIO"
+TRANSFORMERS_BFLOAT16 = "transformers, bfloat16"
+SAME_ANSWERS = 0.99  # share; the rest may be near ties, which rounding decides
 
 # Peak memory of one process at mt5_small's shape, rounded up; nothing is started that cannot fit.
-NEEDED_GIB = {OURS: 9, T5X: 7, TRANSFORMERS: 5}
+NEEDED_GIB = {OURS: 9, T5X: 7, TRANSFORMERS: 6}
 
 
 @dataclass(frozen=True)
@@ -89,29 +91,51 @@ def train(settings: Settings, report: Report) -> None:
 
 
 def evaluate(settings: Settings, report: Report) -> None:
-    """Examples per second of zero-shot evaluation; the systems take turns."""
-    rounds = 1 if settings.quick else 2
+    """Examples per second of zero-shot evaluation; the systems take turns.
+
+    All have the parameters that ours made, and their outputs are compared with ours.
+    """
     for name in settings.shapes:
-        with neural_workers(settings, report, "evaluate", name) as workers:
-            arguments = {"shape": name, "quick": settings.quick}
+        with (
+            neural_workers(settings, report, "evaluate", name) as workers,
+            tempfile.TemporaryDirectory(prefix="xlt_bench_") as folder,
+        ):
+            if OURS not in workers:
+                continue
+            arguments = {"shape": name, "quick": settings.quick, "folder": f"{folder}/weights"}
             set_up(workers, report, "evaluate", "evaluate_setup", **arguments)
             for spec in shapes.eval_specs(name, settings.quick):
-                wanted = sum(x.answer_tokens for task in shapes.eval_set(spec) for x in task)
-                measured = f"zero-shot {spec.name}, {name}"
-                answers = take_turns(
-                    workers, report, "evaluate", measured, rounds, "evaluate", name=spec.name
-                )
-                for system, runs in answers.items():
-                    add_evaluation(report, measured, system, spec, runs, wanted)
-                if spec.name == "pairs" and OURS in workers:
-                    ranked = {OURS: workers[OURS]}
-                    measured = f"zero-shot {spec.name} by ranking, {name}"
-                    answers = take_turns(
-                        ranked, report, "evaluate", measured, rounds, "evaluate",
-                        name=f"{spec.name}_rank",
-                    )  # fmt: skip
-                    for system, runs in answers.items():
-                        add_evaluation(report, measured, system, spec, runs, None)
+                evaluate_set(settings, report, workers, spec, name)
+
+
+def evaluate_set(
+    settings: Settings,
+    report: Report,
+    workers: dict[str, Worker],
+    spec: shapes.SetSpec,
+    shape: str,
+) -> None:
+    """All results of one set."""
+    rounds = 1 if settings.quick or (shape != "tiny" and spec.name.startswith("qa")) else 2
+
+    def turns(systems: dict[str, Worker], measured: str, name: str) -> dict[str, list[dict]]:
+        return take_turns(systems, report, "evaluate", measured, rounds, "evaluate", name=name)
+
+    measured = f"zero-shot {spec.name}, {shape}"
+    leave_out = T5X if spec.t5x_rows == 0 else None
+    systems = {system: worker for system, worker in workers.items() if system != leave_out}
+    answers = turns(systems, measured, spec.name)
+    if TRANSFORMERS in systems:
+        half = {TRANSFORMERS_BFLOAT16: systems[TRANSFORMERS]}
+        answers |= turns(half, measured, f"{spec.name} in bfloat16")
+    wanted = [x.answer_tokens for task in shapes.eval_set(spec) for x in task]
+    ours = answers[OURS][0]["answers"] if OURS in answers else None
+    for system, runs in answers.items():
+        add_evaluation(report, measured, system, spec, runs, wanted, ours)
+    if spec.name == "pairs" and OURS in systems:
+        measured = f"zero-shot {spec.name} by ranking, {shape}"
+        for runs in turns({OURS: systems[OURS]}, measured, f"{spec.name}_rank").values():
+            add_evaluation(report, measured, OURS, spec, runs, None, None)
 
 
 def start(settings: Settings, report: Report) -> None:
@@ -345,19 +369,36 @@ def add_evaluation(
     system: str,
     spec: shapes.SetSpec,
     runs: Sequence[dict],
-    wanted_tokens: int | None,
+    wanted_tokens: Sequence[int] | None,
+    ours: Sequence[Sequence[int]] | None,
 ) -> None:
-    """Adds a result if the system decoded what it should have."""
-    decoded = {run["answer_tokens"] for run in runs}
-    if wanted_tokens is not None and decoded != {wanted_tokens}:
-        why = f"decoded {sorted(decoded)} tokens instead of {wanted_tokens}: not comparable"
+    """Adds a result if the system decoded what it should have.
+
+    Args:
+        report: Gets the result, or why there is none.
+        measured: Name of the result.
+        system: Whose.
+        spec: Of the set.
+        runs: Answers of the worker: seconds, numbers of the examples, ids of their answers.
+        wanted_tokens: Length of each answer of the set; None: any.
+        ours: Our answers of the set, to compare; bfloat16 may differ from them.
+    """
+    rows, note = runs[0]["rows"], runs[0].get("note", "")
+    lengths = [len(answer) for answer in runs[0]["answers"]]
+    if wanted_tokens is not None and lengths != [wanted_tokens[row] for row in rows]:
+        why = "answers have other lengths than they should: not comparable"
         report.skipped.append(Skipped(measured, system, why, failed=True))
         return
-    per_second = rates(spec.examples, [run["seconds"] for run in runs])
-    note = (
-        f"{spec.examples} examples of {spec.languages} tasks, up to {spec.longest} tokens, "
-        f"peak {runs[-1]['peak_mib'] / 1024:.1f} GiB"
-    )
+    note = f"{spec.examples} examples of {spec.languages} tasks, " + (f"{note}, " if note else "")
+    if ours is not None and system != OURS:
+        same = sum(answer == ours[row] for row, answer in zip(rows, runs[0]["answers"]))
+        if same < SAME_ANSWERS * len(rows) and system != TRANSFORMERS_BFLOAT16:
+            why = f"only {same} of {len(rows)} answers are ours: not comparable"
+            report.skipped.append(Skipped(measured, system, why, failed=True))
+            return
+        note += f"{same} of {len(rows)} answers are ours, "
+    note += f"peak {runs[-1]['peak_mib'] / 1024:.1f} GiB"
+    per_second = rates(len(rows), [run["seconds"] for run in runs])
     report.results.append(Result("evaluate", measured, system, "examples/s", per_second, note))
 
 

@@ -5,6 +5,7 @@ All data is random ids. The first input id of an evaluation example carries the 
 that random weights do not decide how long each of them decodes.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +94,7 @@ class SetSpec:
         longest: Of input tokens; some example has it.
         spread: Standard deviation of the logarithm of input tokens.
         answers: Tokens of the shortest and the longest answer, end-of-sequence not counted.
+        t5x_rows: Examples, drawn at random, that T5X decodes where all take too long; None: all.
     """
 
     name: str
@@ -102,6 +104,7 @@ class SetSpec:
     longest: int
     spread: float
     answers: tuple[int, int]
+    t5x_rows: int | None = None
 
     @property
     def examples(self) -> int:
@@ -114,19 +117,22 @@ class SetSpec:
         return self.answers[1] + 1
 
 
-def eval_specs(shape_name: str, quick: bool) -> tuple[SetSpec, SetSpec]:
-    """Sentence pairs and questions for a shape; ``quick`` has a tenth of the rows or so."""
-    sizes = {
-        ("tiny", False): ((15, 500), (11, 200)),
-        ("tiny", True): ((3, 64), (2, 32)),
-        ("mt5_small", False): ((4, 64), (2, 24)),
-        ("mt5_small", True): ((2, 16), (2, 8)),
+def eval_specs(shape_name: str, quick: bool) -> tuple[SetSpec, ...]:
+    """Sets of sentence pairs and of questions; ``quick`` has a tenth of the rows or less."""
+    pairs = functools.partial(SetSpec, median=60, longest=256, spread=0.47, answers=(1, 3))
+    qa = functools.partial(SetSpec, median=300, longest=512, spread=0.4, answers=(1, 31))
+    sets = {
+        ("tiny", False): (pairs("pairs", 15, 500), qa("qa", 11, 200)),
+        ("tiny", True): (pairs("pairs", 3, 64), qa("qa", 2, 32)),
+        ("mt5_small", False): (
+            pairs("pairs", 10, 100, t5x_rows=64),
+            qa("qa", 10, 50, t5x_rows=32),
+            pairs("pairs, 128 examples", 2, 64, t5x_rows=0),
+            qa("qa, 128 examples", 2, 64, t5x_rows=0),
+        ),
+        ("mt5_small", True): (pairs("pairs", 2, 16), qa("qa", 2, 8)),
     }
-    (pair_tasks, pair_rows), (qa_tasks, qa_rows) = sizes[shape_name, quick]
-    return (
-        SetSpec("pairs", pair_tasks, pair_rows, 60, 256, 0.47, (1, 3)),
-        SetSpec("qa", qa_tasks, qa_rows, 300, 512, 0.4, (1, 31)),
-    )
+    return sets[shape_name, quick]
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,14 @@ def eval_set(spec: SetSpec, seed: int = 0) -> list[list[Example]]:
         ids = np.concatenate([[FIRST_LENGTH_ID + answer], words, [EOS_ID]]).astype(np.int32)
         examples.append(Example(ids, int(answer)))
     return [examples[start : start + spec.rows] for start in range(0, spec.examples, spec.rows)]
+
+
+def t5x_rows(spec: SetSpec) -> list[int]:
+    """Numbers of the examples that T5X decodes, over all tasks."""
+    if spec.t5x_rows is None:
+        return list(range(spec.examples))
+    drawn = np.random.default_rng(0).choice(spec.examples, spec.t5x_rows, replace=False)
+    return sorted(drawn.tolist())
 
 
 def train_batches(shape: Shape, count: int = 4, seed: int = 0) -> list[dict[str, np.ndarray]]:

@@ -95,6 +95,11 @@ class ForcedMemory(mt5.Memory):
 
     answer_tokens: Array  # B
 
+    def take(self, rows_N, rows_axis):
+        """As in ``Memory``."""
+        memory = super().take(rows_N, rows_axis)
+        return memory.replace(answer_tokens=self.answer_tokens[rows_N])
+
 
 class ForcedTransformer(mt5.Transformer):
     """Ends every generated answer at the length that the first input id carries."""
@@ -126,12 +131,17 @@ class Numbers:
         return " ".join(map(str, itertools.takewhile(lambda token: token != shapes.EOS_ID, ids)))
 
 
-def evaluate_setup(shape: str, quick: bool) -> dict:
-    """Makes parameters and, for each set, tables and evaluator, and runs it once."""
+def evaluate_setup(shape: str, quick: bool, folder: str) -> dict:
+    """Makes and writes parameters and, for each set, tables and evaluator, and runs it once."""
     shape = shapes.SHAPES[shape]
     network = ForcedTransformer(_config(shape, 0.0))
     ids = jnp.ones((1, 1), jnp.int32)
     _evaluation["params"] = jax.jit(network.init)(jax.random.key(0), ids, ids, ids)["params"]
+    tensors = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): weights.of_array(leaf, "random")
+        for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(_evaluation["params"]))
+    }
+    huggingface.write(epath.Path(folder), tensors, model_type="mt5", vocabulary={})
     compiled = {}
     for spec in shapes.eval_specs(shape.name, quick):
         for request in (Request.GENERATE, Request.RANK):
@@ -152,8 +162,9 @@ def evaluate(name: str) -> dict:
     start = time.perf_counter()
     results = evaluator.run(_evaluation["params"])
     seconds = time.perf_counter() - start
-    answer_tokens = sum(result.metrics["tokens"] for result in results.values())
-    return {"seconds": seconds, "examples": spec.examples, "answer_tokens": answer_tokens}
+    texts = [row.prediction for result in results.values() for row in result.predictions]
+    answers = [[int(token) for token in text.split()] for text in texts]
+    return {"seconds": seconds, "rows": list(range(spec.examples)), "answers": answers}
 
 
 def mixture(folder: str) -> dict:

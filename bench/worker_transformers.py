@@ -10,9 +10,10 @@ from transformers.optimization import Adafactor
 from bench import machine, shapes
 from bench.process import serve
 
-# The best on two cores of 8, 32, 64 and 128 for the tiny shape; its own default rule elsewhere.
-EVAL_BATCH_SIZES = {("tiny", "pairs"): 128, ("tiny", "qa"): 64}
-EVAL_BATCH_SIZE = 32
+# Tried on the first tasks, the best is taken.
+EVAL_BATCH_SIZES = {"tiny": (32, 64, 128), "mt5_small": (32,)}
+TRIED_TASKS = 2
+DTYPES = {"": torch.float32, " in bfloat16": torch.bfloat16}  # suffix of the set's name
 
 _training = {}
 _evaluation = {}
@@ -72,27 +73,40 @@ class ForcedLength(transformers.LogitsProcessor):
         return torch.where(is_eos_V == ends_B1, scores, shapes.FORBIDDEN)
 
 
-def evaluate_setup(shape: str, quick: bool) -> dict:
-    """Makes the model and the sets, sorted by length over all tasks, and runs one batch of each."""
-    _evaluation["model"] = _model(shapes.SHAPES[shape]).eval()
+def evaluate_setup(shape: str, quick: bool, folder: str) -> dict:
+    """Loads the parameters, in float32 and bfloat16, and finds the best batch size of each set."""
     sizes = {}
-    for spec in shapes.eval_specs(shape, quick):
-        size = sizes[spec.name] = EVAL_BATCH_SIZES.get((shape, spec.name), EVAL_BATCH_SIZE)
-        examples = [example for task in shapes.eval_set(spec) for example in task]
-        examples.sort(key=lambda example: -len(example.inputs))
-        chunks = [examples[start : start + size] for start in range(0, len(examples), size)]
-        _evaluation[spec.name] = (spec, chunks)
-        _generate(spec, chunks[-1])
-    return {"batch_size": sizes}
+    for suffix, dtype in DTYPES.items():
+        model = transformers.MT5ForConditionalGeneration.from_pretrained(folder, dtype=dtype).eval()
+        for spec in shapes.eval_specs(shape, quick):
+            tasks = shapes.eval_set(spec)
+            tried = [example for task in tasks[:TRIED_TASKS] for example in task]
+            seconds = {}
+            for size in EVAL_BATCH_SIZES[shape]:
+                _generate(model, spec, tried[:size])
+                start = time.perf_counter()
+                if len(EVAL_BATCH_SIZES[shape]) > 1:
+                    _generate_sorted(model, spec, tried, size)
+                seconds[size] = time.perf_counter() - start
+            name = f"{spec.name}{suffix}"
+            sizes[name] = min(seconds, key=seconds.get)
+            examples = [example for task in tasks for example in task]
+            _evaluation[name] = (model, spec, examples, sizes[name])
+    return {"batch_sizes": sizes}
 
 
 def evaluate(name: str) -> dict:
-    """Seconds of generating for the set."""
-    spec, chunks = _evaluation[name]
+    """Seconds of generating for the set, sorted by length over all tasks."""
+    model, spec, examples, size = _evaluation[name]
     start = time.perf_counter()
-    answer_tokens = sum(_generate(spec, chunk) for chunk in chunks)
+    answers = _generate_sorted(model, spec, examples, size)
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "examples": spec.examples, "answer_tokens": answer_tokens}
+    return {
+        "seconds": seconds,
+        "rows": list(range(len(examples))),
+        "answers": answers,
+        "note": f"batch {size}, sorted by length",
+    }
 
 
 def load(folder: str) -> dict:
@@ -103,14 +117,28 @@ def load(folder: str) -> dict:
     return {"seconds": time.perf_counter() - start, "sum": total}
 
 
+def _generate_sorted(
+    model, spec: shapes.SetSpec, examples: list[shapes.Example], size: int
+) -> list[list[int]]:
+    """The answers, in the order of the examples."""
+    order = sorted(range(len(examples)), key=lambda row: -len(examples[row].inputs))
+    answers = [[]] * len(examples)
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        chunk = [examples[row] for row in rows]
+        for row, answer in zip(rows, _generate(model, spec, chunk)):
+            answers[row] = answer
+    return answers
+
+
 @torch.inference_mode()
-def _generate(spec: shapes.SetSpec, examples: list[shapes.Example]) -> int:
-    """Tokens of the answers, end-of-sequence not counted."""
+def _generate(model, spec: shapes.SetSpec, examples: list[shapes.Example]) -> list[list[int]]:
+    """Ids of the answers before end-of-sequence."""
     longest = max(len(example.inputs) for example in examples)
     inputs_BL = torch.zeros(len(examples), longest, dtype=torch.long)
     for row, example in enumerate(examples):
         inputs_BL[row, : len(example.inputs)] = torch.from_numpy(example.inputs)
-    ids_BT = _evaluation["model"].generate(
+    ids_BT = model.generate(
         input_ids=inputs_BL,
         attention_mask=inputs_BL > 0,
         max_new_tokens=spec.decode_length,
@@ -118,9 +146,7 @@ def _generate(spec: shapes.SetSpec, examples: list[shapes.Example]) -> int:
         num_beams=1,
         logits_processor=transformers.LogitsProcessorList([ForcedLength(inputs_BL)]),
     )
-    generated_BT = ids_BT[:, 1:]
-    # Word 0 is a possible answer of random weights: count up to the end, not what is not padding.
-    return int((generated_BT == shapes.EOS_ID).int().argmax(dim=1).sum())
+    return [ids[: ids.index(shapes.EOS_ID)] for ids in ids_BT[:, 1:].tolist()]
 
 
 def _model(shape: shapes.Shape):

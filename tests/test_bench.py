@@ -150,15 +150,30 @@ def test_our_answers_have_the_length_that_the_first_id_carries():
     ids_BL = np.full((3, 6), shapes.FIRST_WORD_ID, np.int32)
     ids_BL[:, 0] = np.add(wanted, shapes.FIRST_LENGTH_ID)
     params = network.init(jax.random.key(0), ids_BL, ids_BL, ids_BL)["params"]
-    ids_BT = np.asarray(search.greedy(network, params, ids_BL, max_decode_len=6))
-    assert (ids_BT == shapes.EOS_ID).argmax(axis=1).tolist() == wanted
+    for fewest_rows in (None, 1):
+        ids_BT = search.greedy(network, params, ids_BL, max_decode_len=6, fewest_rows=fewest_rows)
+        assert (np.asarray(ids_BT) == shapes.EOS_ID).argmax(axis=1).tolist() == wanted
 
 
 def test_an_answer_of_another_length_is_not_compared():
-    report, (spec, _) = Report(), shapes.eval_specs("tiny", quick=True)
-    runs = [{"seconds": 1.0, "answer_tokens": 5, "peak_mib": 1.0}]
-    parts.add_evaluation(report, "zero-shot", OURS, spec, runs, wanted_tokens=6)
+    report, (spec, *_) = Report(), shapes.eval_specs("tiny", quick=True)
+    runs = [{"seconds": 1.0, "rows": [1], "answers": [[7, 8]], "peak_mib": 1.0}]
+    parts.add_evaluation(report, "zero-shot", OURS, spec, runs, [2, 3], None)
     assert not report.results and report.skipped[0].failed
+
+
+def test_other_answers_than_ours_are_not_compared():
+    spec, *_ = shapes.eval_specs("tiny", quick=True)
+    runs = [{"seconds": 2.0, "rows": [1], "answers": [[7, 8]], "peak_mib": 1.0}]
+    report = Report()
+    parts.add_evaluation(report, "a", parts.T5X, spec, runs, [2, 2], [[1, 2], [7, 9]])
+    parts.add_evaluation(
+        report, "b", parts.TRANSFORMERS_BFLOAT16, spec, runs, [2, 2], [[1, 2], [7, 9]]
+    )
+    parts.add_evaluation(report, "c", parts.T5X, spec, runs, [2, 2], [[1, 2], [7, 8]])
+    assert [item.part for item in report.skipped] == ["a"]
+    assert {result.name: result.median for result in report.results} == {"b": 0.5, "c": 0.5}
+    assert "1 of 1 answers are ours" in report.results[1].note
 
 
 def test_our_mixture_starts_where_seqio_is_absent(tmp_path, monkeypatch):

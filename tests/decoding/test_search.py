@@ -93,6 +93,33 @@ def test_stopping_early_changes_nothing(case):
     np.testing.assert_array_equal(np.concatenate(alone), ids[:8])
 
 
+@pytest.mark.parametrize("options", [dict(slice_tokens=1), dict(slice_tokens=30)])
+@pytest.mark.parametrize("fewest_rows", [None, 1, 5])
+def test_slices_and_leaving_rows_out_change_nothing(case, options, fewest_rows):
+    network, params, encoder, ids = case
+    options = dict(options, fewest_rows=fewest_rows, max_decode_len=LENGTH)
+    run = jax.jit(lambda p, e: search.greedy(network, p, e, **options))
+    np.testing.assert_array_equal(run(params, encoder), ids)
+
+
+@pytest.mark.parametrize("changes", [dict(scan_layers=True), dict(relative_bias="per_layer")])
+def test_rows_are_left_out_of_every_kind_of_stack(changes):
+    network = make(40, **changes)
+    ones = np.ones((1, 2), np.int32)
+    params = jax.jit(network.init)(jax.random.key(2), ones, ones, ones)["params"]
+    kernel = params["decoder"]["logits_dense"]["kernel"]
+    params["decoder"]["logits_dense"]["kernel"] = kernel.at[:, 1].multiply(1.5)
+    encoder = inputs(24, 40)
+    whole, fewer = (
+        jax.jit(lambda p, e, n=n: search.greedy(network, p, e, max_decode_len=9, fewest_rows=n))(
+            params, encoder
+        )
+        for n in (None, 1)
+    )
+    assert len(set((np.asarray(whole) > 0).sum(axis=1))) > 2
+    np.testing.assert_array_equal(whole, fewer)
+
+
 def test_rows_of_padding_end_at_once(case):
     network, params, encoder, ids = case
     assert not ids[-1].any()

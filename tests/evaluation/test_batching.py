@@ -70,6 +70,6 @@ def allowed(full):
 
 
 def test_bucket():
-    assert [batching.bucket(n) for n in (1, 16, 17, 24, 25, 33)] == [16, 16, 24, 24, 32, 48]
+    assert [batching.bucket(n) for n in (1, 16, 17, 25, 33, 65)] == [16, 16, 24, 32, 48, 80]
     for length in range(1, 3000):
         assert length <= batching.bucket(length) <= max(16, 1.5 * length)

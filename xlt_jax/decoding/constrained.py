@@ -19,6 +19,7 @@ def constrained(
     *,
     max_choices: int,
     max_decode_len: int,
+    slice_tokens: int | None = None,
 ) -> tuple[Array, Array]:
     """The most probable allowed token at each position, ids_BT int32, and scores_B float32.
 
@@ -29,6 +30,7 @@ def constrained(
         automata: One for each row, from ``grammar.stack``.
         max_choices: ``automata.max_choices``, a Python number: a size of arrays.
         max_decode_len: T.
+        slice_tokens: Source tokens that are encoded at a time; None: all.
 
     Returns:
         The outputs with EOS, followed by 0, cut at ``max_decode_len``. Scores are nats, summed over
@@ -36,7 +38,13 @@ def constrained(
         one without alternative has log-probability 0. A row of padding only, or one whose automaton
         is empty, is all 0 and costs no step.
     """
-    start = search.prepare(network, params, encoder_input_tokens_BL, max_decode_len=max_decode_len)
+    start = search.prepare(
+        network,
+        params,
+        encoder_input_tokens_BL,
+        max_decode_len=max_decode_len,
+        slice_tokens=slice_tokens,
+    )
     variables = {"params": params}
     vectors_BUD = network.apply(variables, automata.ids, method="output_vectors")
     choice_K = jnp.arange(max_choices)

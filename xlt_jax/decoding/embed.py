@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xlt_jax.arrays import Array, Params, unit, unit_mean
+from xlt_jax.decoding.slices import in_slices
 from xlt_jax.models import mt5
 
 POOLINGS = ("mean", "max")
@@ -46,6 +47,7 @@ def embed(
     *,
     layer: int | None = None,
     pooling: str = "mean",
+    slice_tokens: int | None = None,
 ) -> Array:
     """Unit vectors of sentences, vectors_BD float32; a row of padding only gives zeros.
 
@@ -58,18 +60,21 @@ def embed(
         encoder_input_tokens_BL: Sentences; 0 is padding and has no share in the vector.
         layer: Output of this many layers, 0 being the token vectors; None: after the final norm.
         pooling: "mean" or "max" over tokens.
+        slice_tokens: Tokens that are encoded at a time; None: all.
     """
     if pooling not in POOLINGS:
         raise ValueError(f"pooling is {pooling!r}; give one of {POOLINGS}.")
-    hidden_BLD = network.apply(
-        {"params": params}, encoder_input_tokens_BL, layer, method="encoder_states"
-    )
-    is_token_BL = encoder_input_tokens_BL > 0
-    if pooling == "mean":
-        return unit_mean(hidden_BLD, is_token_BL)
-    is_token_BL1 = is_token_BL[..., None]
-    pooled_BD = jnp.where(is_token_BL1, hidden_BLD.astype(jnp.float32), -jnp.inf).max(axis=1)
-    return unit(jnp.where(is_token_BL1.any(axis=1), pooled_BD, 0.0))
+
+    def vectors(ids_BL: Array) -> Array:
+        hidden_BLD = network.apply({"params": params}, ids_BL, layer, method="encoder_states")
+        is_token_BL = ids_BL > 0
+        if pooling == "mean":
+            return unit_mean(hidden_BLD, is_token_BL)
+        is_token_BL1 = is_token_BL[..., None]
+        pooled_BD = jnp.where(is_token_BL1, hidden_BLD.astype(jnp.float32), -jnp.inf).max(axis=1)
+        return unit(jnp.where(is_token_BL1.any(axis=1), pooled_BD, 0.0))
+
+    return in_slices(vectors, encoder_input_tokens_BL, slice_tokens)
 
 
 def nearest(

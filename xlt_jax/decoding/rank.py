@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from xlt_jax.arrays import Array, Params
+from xlt_jax.decoding.slices import in_slices
 from xlt_jax.models import mt5
 
 # Choices of one row stand side by side in the decoder. Attention among them is masked work, so a
@@ -16,7 +17,12 @@ MAX_LOGITS = 2**26
 
 
 def rank(
-    network: mt5.Transformer, params: Params, encoder_input_tokens_BL: Array, choices_BCT: Array
+    network: mt5.Transformer,
+    params: Params,
+    encoder_input_tokens_BL: Array,
+    choices_BCT: Array,
+    *,
+    slice_tokens: int | None = None,
 ) -> Array:
     """Log-probability of every answer choice, scores_BC float32.
 
@@ -25,6 +31,7 @@ def rank(
         params: Its parameters.
         encoder_input_tokens_BL: Questions; 0 is padding.
         choices_BCT: Token ids of the choices, EOS included; 0 is padding, at the end only.
+        slice_tokens: Source tokens that are encoded at a time; None: all.
 
     Returns:
         Nats, summed over tokens and not length-normalised; -inf for a choice of padding only.
@@ -33,8 +40,10 @@ def rank(
     """
     batch_size, num_choices, length = choices_BCT.shape
     variables = {"params": params}
-    encoded_BLD = network.apply(
-        variables, encoder_input_tokens_BL, enable_dropout=False, method="encode"
+    encoded_BLD = in_slices(
+        lambda ids_BL: network.apply(variables, ids_BL, enable_dropout=False, method="encode"),
+        encoder_input_tokens_BL,
+        slice_tokens,
     )
 
     def states(targets_BGT: Array) -> Array:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from xlt_jax.arrays import Array, Params
+from xlt_jax.decoding.slices import in_slices
 from xlt_jax.models import mt5
 
 NEVER = -1e7  # log-probability of an empty beam: below any real one, and finite
@@ -41,28 +42,60 @@ def greedy(
     *,
     max_decode_len: int,
     eos_id: int = 1,
+    slice_tokens: int | None = None,
+    fewest_rows: int | None = None,
 ) -> Array:
     """The most probable token at each position, ids_BT int32 with T = ``max_decode_len``.
 
     EOS is included and followed by 0. A row of padding only is all 0 and costs no step.
+
+    Args:
+        network: The encoder-decoder.
+        params: Its parameters.
+        encoder_input_tokens_BL: The source; 0 is padding.
+        max_decode_len: Most tokens of an output, EOS included.
+        eos_id: Ends an output.
+        slice_tokens: Source tokens that are encoded at a time; None: all.
+        fewest_rows: Whenever half of the rows have ended, the others go on without them, down to
+            so many rows; None: all rows go on until the last has ended. Every halving makes the
+            program longer.
     """
-    start = prepare(network, params, encoder_input_tokens_BL, max_decode_len=max_decode_len)
-    batch_size = encoder_input_tokens_BL.shape[0]
+    start = prepare(
+        network,
+        params,
+        encoder_input_tokens_BL,
+        max_decode_len=max_decode_len,
+        slice_tokens=slice_tokens,
+    )
 
-    def unfinished(state):
-        position, _, _, ended_B, _ = state
-        return (position < max_decode_len) & ~ended_B.all()
+    def until(num_left: int, rows_N: Array, memory: mt5.Memory, state: tuple) -> tuple:
+        """The state when at most ``num_left`` of the rows ``rows_N`` go on."""
 
-    def advance(state):
-        position, ids_BT, last_B, ended_B, caches = state
-        logits_BV, caches = step(network, params, last_B, caches, position, start.memory)
-        next_B = jnp.where(ended_B, 0, largest(logits_BV))
-        ids_BT = jax.lax.dynamic_update_index_in_dim(ids_BT, next_B, position, axis=1)
-        return position + 1, ids_BT, next_B, ended_B | (next_B == eos_id), caches
+        def unfinished(state):
+            position, _, _, ended_N, _ = state
+            return (position < max_decode_len) & ((~ended_N).sum() > num_left)
 
-    ids_BT = jnp.zeros((batch_size, max_decode_len), jnp.int32)
+        def advance(state):
+            position, ids_BT, last_N, ended_N, caches = state
+            logits_NV, caches = step(network, params, last_N, caches, position, memory)
+            next_N = jnp.where(ended_N, 0, largest(logits_NV))
+            ids_BT = ids_BT.at[rows_N, position].set(next_N, unique_indices=True)
+            return position + 1, ids_BT, next_N, ended_N | (next_N == eos_id), caches
+
+        return jax.lax.while_loop(unfinished, advance, state)
+
+    num_rows = encoder_input_tokens_BL.shape[0]
+    ids_BT = jnp.zeros((num_rows, max_decode_len), jnp.int32)
+    rows_N, memory = jnp.arange(num_rows), start.memory
     state = (jnp.int32(0), ids_BT, ids_BT[:, 0], start.is_empty, start.caches)
-    return jax.lax.while_loop(unfinished, advance, state)[1]
+    while fewest_rows and num_rows >= 2 * fewest_rows:
+        num_rows //= 2
+        position, ids_BT, last_N, ended_N, caches = until(num_rows, rows_N, memory, state)
+        keep_N = jnp.argsort(ended_N, stable=True)[:num_rows]  # those that go on are first
+        rows_N, memory = rows_N[keep_N], memory.take(keep_N, network.config.rows_axis)
+        caches = mt5.take_rows(caches, keep_N, network.config.rows_axis)
+        state = (position, ids_BT, last_N[keep_N], ended_N[keep_N], caches)
+    return until(0, rows_N, memory, state)[1]
 
 
 def greedy_scored(
@@ -72,6 +105,7 @@ def greedy_scored(
     *,
     max_decode_len: int,
     eos_id: int = 1,
+    slice_tokens: int | None = None,
 ) -> tuple[Array, Array]:
     """What ``greedy`` gives, and its log-probability: ids_BT int32 and scores_B float32.
 
@@ -79,7 +113,13 @@ def greedy_scored(
     not length-normalised: they compare answers to one question read in several windows of a long
     context. A row of padding only has score 0.
     """
-    start = prepare(network, params, encoder_input_tokens_BL, max_decode_len=max_decode_len)
+    start = prepare(
+        network,
+        params,
+        encoder_input_tokens_BL,
+        max_decode_len=max_decode_len,
+        slice_tokens=slice_tokens,
+    )
 
     def unfinished(state):
         position, _, _, _, ended_B, _ = state
@@ -191,6 +231,7 @@ def prepare(
     *,
     max_decode_len: int,
     repeats: int = 1,
+    slice_tokens: int | None = None,
 ) -> Start:
     """The encoded source in the layout of ``step``, each row ``repeats`` times in succession."""
     if max_decode_len < 1 or repeats < 1:
@@ -199,18 +240,17 @@ def prepare(
             "give both as whole numbers from 1."
         )
     variables = {"params": params}
-    encoded_BLD = network.apply(
-        variables, encoder_input_tokens_BL, enable_dropout=False, method="encode"
+    encoded_BLD = in_slices(
+        lambda ids_BL: network.apply(variables, ids_BL, enable_dropout=False, method="encode"),
+        encoder_input_tokens_BL,
+        slice_tokens,
     )
     memory = network.apply(
         variables, encoded_BLD, encoder_input_tokens_BL, max_decode_len, method="memory"
     )
-
-    rows_axis = network.config.rows_axis
-    memory = memory.replace(
-        layers=jax.tree.map(lambda leaf: jnp.repeat(leaf, repeats, rows_axis), memory.layers),
-        is_source=jnp.repeat(memory.is_source, repeats, axis=0),
-    )
+    if repeats > 1:
+        rows_N = jnp.repeat(jnp.arange(encoder_input_tokens_BL.shape[0]), repeats)
+        memory = memory.take(rows_N, network.config.rows_axis)
     caches = mt5.empty_caches(network.config, memory.is_source.shape[0], max_decode_len)
     return Start(memory, caches, ~memory.is_source.any(axis=1))
 

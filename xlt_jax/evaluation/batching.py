@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Powers of two and, in between, one and a half times each: at most a third of a row is padding.
-LENGTHS = tuple(sorted({size << k for size in (16, 24) for k in range(24)}))
+# Powers of two with one length in between below 64, three above: a fifth of a long row at most is
+# padding.
+LENGTHS = (16, 24, 32, 48, *sorted({size << k for size in (64, 80, 96, 112) for k in range(22)}))
 # What a batch costs besides its tokens (dispatch, steps of the decoding loop), in tokens.
 BATCH_OVERHEAD = 1024
 

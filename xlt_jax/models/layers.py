@@ -345,7 +345,12 @@ class Attention(nn.Module):
             scores_BHTM = add_bias(scores_BHTM, bias_HTM)
         if mask_B1TM is not None:
             scores_BHTM = jnp.where(mask_B1TM, scores_BHTM, MASKED)
-        weights_BHTM = jax.nn.softmax(scores_BHTM).astype(self.dtype)
+        # Softmax, but its sum divides the small context instead of the weights: one pass less over
+        # the largest array here.
+        largest_BHT1 = jax.lax.stop_gradient(scores_BHTM.max(axis=-1, keepdims=True))
+        weights_BHTM = jnp.exp(scores_BHTM - largest_BHT1)
+        sum_BHT1 = weights_BHTM.sum(axis=-1, keepdims=True)
+        weights_BHTM = weights_BHTM.astype(self.dtype)
         if not deterministic and self.dropout_rate > 0:
             keep_rate = 1 - self.dropout_rate
             batch, heads, _, keys = weights_BHTM.shape
@@ -353,7 +358,8 @@ class Attention(nn.Module):
                 self.make_rng("dropout"), keep_rate, (batch, heads, 1, keys)
             )
             weights_BHTM *= keep.astype(self.dtype) / jnp.asarray(keep_rate, self.dtype)
-        context_BTHK = jnp.einsum("BHTM,BMHK->BTHK", weights_BHTM, value_BMHK)
+        context_BHTK = jnp.einsum("BHTM,BMHK->BHTK", weights_BHTM, value_BMHK)
+        context_BTHK = (context_BHTK / sum_BHT1).astype(self.dtype).transpose(0, 2, 1, 3)
         return self.out(context_BTHK.reshape(*x_BTD.shape[:-1], -1))
 
     def memory(self, source_BMD: Array) -> StepCache:
