@@ -7,7 +7,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["xlt_jax", "xlt_jax.*", "tasks", "tasks.*"]),
-    package_data={"xlt_jax": ["report/*.jinja"]},
+    package_data={"xlt_jax": ["report/*.jinja"], "tasks": ["*.tsv"]},
     install_requires=[
         "jax>=0.10,<0.13",
         "flax>=0.12",

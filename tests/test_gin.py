@@ -44,16 +44,26 @@ def test_run_resolves_to_golden_text(run, local, golden):
     golden(f"gin/{name}.txt", result.stdout)
 
 
+def test_an_objective_is_exchanged_on_the_command_line(golden):
+    files = ["finetune.gin", "local.gin", "objectives/dual_encoder.gin"]
+    result = resolve(
+        "train", *(f"--gin_file=gin/{file}" for file in files), *REQUIRED["train"], "--dry_run"
+    )
+    assert result.returncode == 0, result.stderr
+    golden("gin/finetune+local+dual_encoder.txt", result.stdout)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "gin").rglob("*.gin")), ids=lambda path: path.stem)
 def test_every_file_is_used_by_a_run(path):
     included = "".join(other.read_text() for other in (ROOT / "gin").rglob("*.gin"))
     is_run = path.parent.name == "gin"
-    is_size = path.parent.name == "models"  # chosen on the command line
-    assert is_run or is_size or f"include '{path.relative_to(ROOT)}'" in included
+    is_choice = path.parent.name in ("models", "objectives")  # given on the command line
+    assert is_run or is_choice or f"include '{path.relative_to(ROOT)}'" in included
 
 
 FINETUNE = "--gin_file=gin/finetune.gin"
 LOCAL = "--gin_file=gin/local.gin"
+DUAL_ENCODER = "--gin_file=gin/objectives/dual_encoder.gin"
 
 
 @pytest.mark.parametrize(
@@ -84,6 +94,8 @@ LOCAL = "--gin_file=gin/local.gin"
         ),
         ([FINETUNE, LOCAL, "--gin.mt5.T5Config.vocab_size=4096"], "4096 token ids"),
         ([FINETUNE, LOCAL, "--gin.no_such_thing.x=1"], "no_such_thing"),
+        ([FINETUNE, LOCAL, DUAL_ENCODER, "--gin.PACK=True"], "PACK True: the objective compares"),
+        ([FINETUNE, LOCAL, DUAL_ENCODER, "--gin.NUM_MICROBATCHES=2"], "NUM_MICROBATCHES is 2"),
     ],
 )
 def test_mistakes_end_in_one_clear_error(arguments, message, tmp_path):

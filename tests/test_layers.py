@@ -69,11 +69,32 @@ def test_heavy_packages_stay_where_they_belong(module, allowed):
         ("xlt_jax.recipes.stage, xlt_jax.report.page, xlt_jax.registry.languages", "jax"),
         ("xlt_jax.train, xlt_jax.evaluate, tasks", "tensorflow"),
         ("xlt_jax.train, xlt_jax.evaluate, tasks", "seqio"),
+        ("tasks", "numpy"),
+        ("xlt_jax.data.__main__, tasks", "numpy"),
     ],
 )
 def test_start_up_stays_light(imported, absent):
     code = f"import sys, {imported}; sys.exit({absent!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_registering_benchmarks_takes_few_calls():
+    """Nothing large is computed while ``tasks`` is imported: tables of Unicode, CLDR's names."""
+    code = """
+import importlib, sys
+calls = 0
+def count(frame, event, argument):
+    global calls
+    calls += event in ("call", "c_call")
+sys.setprofile(count)
+importlib.import_module("tasks")
+sys.setprofile(None)
+print(calls)
+"""
+    output = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+    assert int(output) < 1_000_000  # a table of all of Unicode alone takes 3 million
 
 
 def test_no_python_file_in_gin_folder():

@@ -23,8 +23,8 @@ Batch = Mapping[str, Array]  # seqio's names: encoder_input_tokens, decoder_targ
 class Outputs:
     """What a network returns to an objective."""
 
-    logits: Array  # BTV, float32
-    encoded: Array  # BLD, after the encoder's final norm
+    logits: Array | None  # BTV, float32; None of a batch without decoder features
+    encoded: Array  # BLD, after the encoder's final norm or the layer asked for
 
 
 @struct.dataclass
@@ -42,9 +42,10 @@ class Loss:
     logs: Mapping[str, tuple[Array, Array]]
 
 
-# forward(params, batch, rng) -> Outputs; rng None means no dropout.
-Forward = Callable[[Params, Batch, Array | None], Outputs]
-# objective(forward, params, batch, rng) -> Loss
+# forward(params, batch, rng, encoder_layer=None) -> Outputs; rng None means no dropout.
+Forward = Callable[..., Outputs]
+# objective(forward, params, batch, rng) -> Loss. One in which the rows of a batch are compared with
+# each other has the attribute compares_rows = True: it can be neither packed nor microbatched.
 Objective = Callable[[Forward, Params, Batch, Array | None], Loss]
 
 

@@ -89,13 +89,13 @@ class EncoderDecoderModel(t5x.models.EncoderDecoderModel):
             loss_normalizing_factor=loss_normalizing_factor,
         )
         self.loss_normalizing_factor = loss_normalizing_factor
-        self._objective, self._forward = objective, step.make_forward(module)
+        self.objective, self._forward = objective, step.make_forward(module)
 
     def loss_fn(
         self, params: Params, batch: Batch, dropout_rng: Array | None
     ) -> tuple[Array, Mapping[str, clu_metrics.Metric]]:
         """The normalised loss, and the curves of ``xlt_jax.train`` under the same names."""
-        loss = self._objective(self._forward, params, batch, dropout_rng)
+        loss = self.objective(self._forward, params, batch, dropout_rng)
         if self.loss_normalizing_factor is None:
             total = loss.total
         elif self.loss_normalizing_factor == step.NUM_REAL_TARGET_TOKENS:
@@ -113,7 +113,7 @@ class EncoderDecoderModel(t5x.models.EncoderDecoderModel):
         self, params: Params, batch: Batch
     ) -> tuple[Array, Mapping[str, clu_metrics.Metric]]:
         """The summed loss, and means per target token."""
-        loss = self._objective(self._forward, params, batch, None)
+        loss = self.objective(self._forward, params, batch, None)
         return loss.total, _averages({"loss": (loss.total, loss.weight), **loss.logs})
 
 
@@ -144,7 +144,8 @@ class Trainer(t5x.trainer.Trainer):
         options: T5X's own.
 
     Raises:
-        ValueError: Microbatches with a normalizer that T5X takes from each microbatch alone.
+        ValueError: Microbatches with a normalizer that T5X takes from each microbatch alone, or
+            with an objective that compares the rows of a batch.
     """
 
     def __init__(
@@ -162,6 +163,8 @@ class Trainer(t5x.trainer.Trainer):
                 "divides each microbatch by its own tokens. Set one of them to None, or train "
                 "with xlt_jax.train."
             )
+        # Packed batches are refused by the objective itself: T5X does not tell who reads them.
+        model.check_whole_batches(options["model"].objective, num_microbatches or 1)
         super().__init__(
             learning_rate_fn=learning_rate_fn, num_microbatches=num_microbatches, **options
         )

@@ -24,7 +24,7 @@ from xlt_jax.evaluation.tensorboard import ScalarWriter
 from xlt_jax.registry import benchmarks
 from xlt_jax.training import checkpoint, partition, state, step
 from xlt_jax.training.config import CheckpointConfig, DatasetConfig
-from xlt_jax.training.model import EncoderDecoderModel, Trainer
+from xlt_jax.training.model import EncoderDecoderModel, Trainer, check_whole_batches
 
 
 def train(
@@ -80,6 +80,8 @@ def train(
     saver = checkpoint.Checkpointer(model_dir, checkpoint_cfg.save)
     trainer = trainer_cls()
     microbatches = trainer.num_microbatches or 1
+    for dataset_cfg in filter(None, (train_dataset_cfg, train_eval_dataset_cfg)):
+        check_whole_batches(model.objective, microbatches, dataset_cfg.pack)
     partitioner.check_batch_size(train_dataset_cfg.batch_size, microbatches)
     stream, tables = open_stream(train_dataset_cfg, model.vocabulary)
     eval_batches = open_eval_batches(train_eval_dataset_cfg, model.vocabulary, eval_steps)

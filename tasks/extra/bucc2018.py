@@ -151,6 +151,7 @@ BENCHMARK = register(
         prompt=lambda row: {"inputs": row["sentence"], "targets": row["english"]},
         request=Request.EMBED,
         candidates=ENGLISH.name,
+        mined=True,
         kind="retrieval",
         metric=best_f1,
         example_counts=pair_counts,

@@ -6,11 +6,11 @@ every language.
 
 from collections.abc import Sequence
 
+from tasks import downloads
 from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import classification
 from xlt_jax.registry.benchmarks import (
     Benchmark,
-    Download,
     Example,
     Files,
     Request,
@@ -70,7 +70,7 @@ BENCHMARK = register(
         citation="Yang et al. 2019",
         licence="free for any purpose with attribution",
         downloads=(
-            Download(
+            downloads.known(
                 "https://storage.googleapis.com/paws/pawsx/x-final.tar.gz",
                 "x-final.tar.gz",
                 unpack=True,

@@ -1,9 +1,10 @@
 """COPA: choice of plausible alternatives in English (Roemmele et al. 2011), in XCOPA's form."""
 
+from tasks import downloads
 from tasks.xtreme_r import xcopa
 from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import classification
-from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Request, Tfds, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Tfds, register
 
 _SPLITS = {"train": "train", "validation": "val"}
 
@@ -29,7 +30,7 @@ BENCHMARK = register(
         citation="Roemmele et al. 2011",
         licence="BSD 2-Clause",
         downloads=(
-            Download(
+            downloads.known(
                 "https://dl.fbaipublicfiles.com/glue/superglue/data/v2/COPA.zip",
                 "COPA.zip",
                 unpack=True,

@@ -1,10 +1,12 @@
 """Cosmos QA: commonsense reading comprehension (Huang et al. 2019, arXiv:1909.00277)."""
 
+from tasks import downloads
 from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import classification
 from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Tfds, register
 
 _SPLITS = {"train": "train", "validation": "valid"}
+_URL = "https://raw.githubusercontent.com/wilburOne/cosmosqa/master/data"
 _table = formats.table(
     "context", "question", *(f"answer{n}" for n in range(4)), "label", delimiter=",", quoted=True
 )
@@ -33,5 +35,9 @@ BENCHMARK = register(
         max_target_tokens=64,
         citation="Huang et al. 2019",
         licence="CC BY 4.0",
+        downloads=tuple(
+            downloads.known(f"{_URL}/{split}.csv", f"cosmos_qa/{split}.csv")
+            for split in _SPLITS.values()
+        ),
     )
 )

@@ -1,10 +1,12 @@
 """HellaSwag: which ending continues a text (Zellers et al. 2019, arXiv:1905.07830)."""
 
+from tasks import downloads
 from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import classification
 from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Tfds, register
 
 _SPLITS = {"train": "train", "validation": "val"}
+_URL = "https://raw.githubusercontent.com/rowanz/hellaswag/master/data"
 
 BENCHMARK = register(
     Benchmark(
@@ -28,5 +30,9 @@ BENCHMARK = register(
         max_target_tokens=128,
         citation="Zellers et al. 2019",
         licence="MIT",
+        downloads=tuple(
+            downloads.known(f"{_URL}/hellaswag_{split}.jsonl", f"hellaswag/hellaswag_{split}.jsonl")
+            for split in _SPLITS.values()
+        ),
     )
 )

@@ -1,8 +1,9 @@
 """MultiNLI: English inference in ten genres (Williams et al. 2018, arXiv:1704.05426)."""
 
+from tasks import downloads
 from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import classification
-from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Request, Tfds, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Tfds, register
 
 _SPLITS = {"train": "train", "validation": "dev_matched"}
 
@@ -49,7 +50,7 @@ BENCHMARK = register(
         citation="Williams et al. 2018",
         licence="OANC and others",
         downloads=(
-            Download(
+            downloads.known(
                 "https://cims.nyu.edu/~sbowman/multinli/multinli_1.0.zip",
                 "multinli_1.0.zip",
                 unpack=True,

@@ -3,9 +3,10 @@
 Trained on before COPA for XCOPA, as XTREME-R does.
 """
 
+from tasks import downloads
 from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import classification
-from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Request, Row, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Row, register
 
 _SPLITS = {"train": "trn", "validation": "dev", "test": "tst"}
 
@@ -37,7 +38,7 @@ BENCHMARK = register(
         citation="Sap et al. 2019",
         licence="CC BY 4.0",
         downloads=(
-            Download(
+            downloads.known(
                 "https://maartensap.github.io/social-iqa/data/socialIQa_v1.4.tgz",
                 "siqa/socialIQa_v1.4.tgz",
                 unpack=True,

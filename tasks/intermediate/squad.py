@@ -6,9 +6,10 @@ Also as pairs of a question and the sentence that answers it, for dual encoders.
 import functools
 import re
 
+from tasks import downloads
 from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import span_qa
-from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Request, Row, Tfds, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Row, Tfds, register
 
 _SPLITS = {"train": "train", "validation": "dev"}
 _SOURCE = (
@@ -16,7 +17,11 @@ _SOURCE = (
     Tfds("squad/v1.1:3.0.0", {"train": "train", "validation": "validation"}),
 )
 _CITATION, _LICENCE = "Rajpurkar et al. 2016", "CC BY-SA 4.0"
-_URL = "https://raw.githubusercontent.com/rajpurkar/SQuAD-explorer/master/dataset"
+_URL = "https://rajpurkar.github.io/SQuAD-explorer/dataset"
+_DOWNLOADS = tuple(
+    downloads.known(f"{_URL}/{split}-v1.1.json", f"squad/{split}-v1.1.json")
+    for split in ("train", "dev")
+)
 
 
 def sentence_pair(row: Row) -> dict | None:
@@ -54,10 +59,7 @@ BENCHMARK = register(
         version="2",
         citation=_CITATION,
         licence=_LICENCE,
-        downloads=tuple(
-            Download(f"{_URL}/{split}-v1.1.json", f"squad/{split}-v1.1.json")
-            for split in ("train", "dev")
-        ),
+        downloads=_DOWNLOADS,
     )
 )
 SENTENCES = register(
@@ -71,5 +73,6 @@ SENTENCES = register(
         kind="retrieval",
         citation=_CITATION,
         licence=_LICENCE,
+        downloads=_DOWNLOADS,
     )
 )

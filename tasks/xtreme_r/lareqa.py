@@ -8,13 +8,17 @@ all sentences of all paragraphs of all languages, each read with its paragraph. 
 import functools
 from collections.abc import Iterator
 
+from tasks import downloads
 from xlt_jax.data import formats, prompts, sources
 from xlt_jax.metrics import retrieval
 from xlt_jax.registry import xtreme
-from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Request, Row, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Row, register
 
 _LANGUAGES = xtreme.task("lareqa").languages
 _URL = "https://raw.githubusercontent.com/google-research-datasets/lareqa/master/xquad-r"
+_DOWNLOADS = tuple(
+    downloads.known(f"{_URL}/{code}.json", f"lareqa_xquad_r/{code}.json") for code in _LANGUAGES
+)
 _CITATION, _LICENCE = "Roy et al. 2020", "CC BY-SA 4.0"
 
 
@@ -95,6 +99,7 @@ CANDIDATES = register(
         kind="retrieval",
         citation=_CITATION,
         licence=_LICENCE,
+        downloads=_DOWNLOADS,
     )
 )
 BENCHMARK = register(
@@ -116,8 +121,6 @@ BENCHMARK = register(
         english_training=("squad_sentences.en",),
         citation=_CITATION,
         licence=_LICENCE,
-        downloads=tuple(
-            Download(f"{_URL}/{code}.json", f"lareqa_xquad_r/{code}.json") for code in _LANGUAGES
-        ),
+        downloads=_DOWNLOADS,
     )
 )

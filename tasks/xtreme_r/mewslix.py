@@ -12,6 +12,10 @@ _SPLITS = {"validation": "dev", "test": "test"}
 _PAIRS = {"train": "train", "validation": "dev"}
 _CITATION = "Ruder et al. 2021; Botha et al. 2020 (arXiv:2011.02690)"
 _LICENCE = "CC BY-SA 3.0 (Wikipedia), CC BY 2.5 (WikiNews)"
+_MANUAL = (
+    "Run get-mewsli-x.sh in dense_representations_for_entity_retrieval/mel of the repository "
+    "google-research, and name its output folder mewslix."
+)
 
 
 def read_mentions(path, language: str):
@@ -84,6 +88,7 @@ CANDIDATES = register(
         kind="retrieval",
         citation=_CITATION,
         licence=_LICENCE,
+        manual=_MANUAL,
     )
 )
 PAIRS = register(
@@ -97,6 +102,7 @@ PAIRS = register(
         kind="retrieval",
         citation=_CITATION,
         licence=_LICENCE,
+        manual=_MANUAL,
     )
 )
 BENCHMARK = register(
@@ -121,9 +127,6 @@ BENCHMARK = register(
         english_training=("mewslix_pairs.en",),
         citation=_CITATION,
         licence=_LICENCE,
-        manual=(
-            "Run dense_representations_for_entity_retrieval/mel/get-mewsli-x.sh of google-research "
-            "and name its output folder mewslix."
-        ),
+        manual=_MANUAL,
     )
 )

@@ -3,10 +3,11 @@
 Question and paragraph in the same language, as XTREME-R takes it.
 """
 
+from tasks import downloads
 from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import span_qa
 from xlt_jax.registry import xtreme
-from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Request, Tfds, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Tfds, register
 
 _SPLITS = {"validation": "dev", "test": "test"}
 _NAME = "{split}-context-{language}-question-{language}.json"
@@ -49,7 +50,9 @@ BENCHMARK = register(
         citation="Lewis et al. 2020",
         licence="CC BY-SA 3.0",
         downloads=(
-            Download("https://dl.fbaipublicfiles.com/MLQA/MLQA_V1.zip", "MLQA_V1.zip", unpack=True),
+            downloads.known(
+                "https://dl.fbaipublicfiles.com/MLQA/MLQA_V1.zip", "MLQA_V1.zip", unpack=True
+            ),
         ),
     )
 )

@@ -3,6 +3,7 @@
 Text in mT5's format, scored as tags by entity F1, as XTREME does.
 """
 
+from tasks import downloads
 from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import tagging
 from xlt_jax.registry import xtreme
@@ -48,6 +49,13 @@ BENCHMARK = register(
         english_training=("panx.en",),
         citation="Pan et al. 2017, splits of Rahimi et al. 2019",
         licence="none stated by the authors; the text is Wikipedia's, CC BY-SA 3.0",
-        manual="XTREME's AmazonPhotos.zip, unpacked as panx_dataset/LANGUAGE-SPLIT, or TFDS.",
+        # XTREME's AmazonPhotos.zip under the address from which others serve it.
+        downloads=(
+            downloads.known(
+                "https://s3.amazonaws.com/datasets.huggingface.co/wikiann/1.1.0/panx_dataset.zip",
+                "panx_dataset/panx_dataset.zip",
+                unpack=True,
+            ),
+        ),
     )
 )

@@ -7,12 +7,12 @@ number of a row.
 
 from collections.abc import Sequence
 
+from tasks import downloads
 from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import classification
 from xlt_jax.registry import languages, xtreme
 from xlt_jax.registry.benchmarks import (
     Benchmark,
-    Download,
     Example,
     Files,
     Request,
@@ -58,6 +58,11 @@ _SOURCE = (
         stripped,
     ),
 )
+_DOWNLOADS = tuple(
+    downloads.known(f"{_URL}/tatoeba.{iso3}-eng.{end}", f"tatoeba/tatoeba.{iso3}-eng.{end}")
+    for iso3 in _ISO3.values()
+    for end in (iso3, "eng")
+)
 _CITATION = "Artetxe and Schwenk 2019, from Tatoeba.org"
 _LICENCE = "CC BY 2.0 FR"
 
@@ -72,6 +77,7 @@ ENGLISH = register(
         kind="retrieval",
         citation=_CITATION,
         licence=_LICENCE,
+        downloads=_DOWNLOADS,
     )
 )
 BENCHMARK = register(
@@ -96,10 +102,6 @@ BENCHMARK = register(
         english_training=("squad.en",),
         citation=_CITATION,
         licence=_LICENCE,
-        downloads=tuple(
-            Download(f"{_URL}/tatoeba.{iso3}-eng.{end}", f"tatoeba/tatoeba.{iso3}-eng.{end}")
-            for iso3 in _ISO3.values()
-            for end in (iso3, "eng")
-        ),
+        downloads=_DOWNLOADS,
     )
 )

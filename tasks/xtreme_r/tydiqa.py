@@ -6,9 +6,10 @@ Its development set is what XTREME and XTREME-R score.
 
 import functools
 
+from tasks import downloads
 from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import span_qa
-from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Request, Row, Tfds, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Row, Tfds, register
 
 _NAMES = {
     "ar": "arabic", "bn": "bengali", "en": "english", "fi": "finnish", "id": "indonesian",
@@ -68,8 +69,10 @@ BENCHMARK = register(
         citation="Clark et al. 2020",
         licence="Apache 2.0",
         downloads=(
-            Download(f"{_URL}/tydiqa-goldp-v1.1-train.json", "tydiqa/tydiqa-goldp-v1.1-train.json"),
-            Download(
+            downloads.known(
+                f"{_URL}/tydiqa-goldp-v1.1-train.json", "tydiqa/tydiqa-goldp-v1.1-train.json"
+            ),
+            downloads.known(
                 f"{_URL}/tydiqa-goldp-v1.1-dev.tgz", "tydiqa/tydiqa-goldp-v1.1-dev.tgz", unpack=True
             ),
         ),

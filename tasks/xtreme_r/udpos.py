@@ -6,10 +6,11 @@ prompt is ours: each word is followed by its tag.
 
 from collections.abc import Sequence
 
+from tasks import downloads
 from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import tagging
 from xlt_jax.registry import xtreme
-from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Request, Row, Tfds, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Row, Tfds, register
 
 TAGS = tuple(
     "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X _".split()
@@ -148,18 +149,18 @@ BENCHMARK = register(
         example_counts=tagging.pos_counts,
         main_metric="f1",
         chance=prompts.no_answer,
-        max_target_tokens=512,
+        max_target_tokens=1024,
         english_training=("udpos.en",),
         citation="Universal Dependencies 2.5 (XTREME's languages) and 2.7 (lt pl uk wo ro)",
         licence="of each treebank, most CC BY-SA 4.0",
         downloads=(
-            Download(
+            downloads.known(
                 "https://lindat.mff.cuni.cz/repository/xmlui/bitstream/handle/11234/1-3105/"
                 "ud-treebanks-v2.5.tgz",
                 "ud-treebanks-v2.5.tgz",
                 unpack=True,
             ),
-            Download(
+            downloads.known(
                 "https://lindat.mff.cuni.cz/repository/xmlui/bitstream/handle/11234/1-3424/"
                 "ud-treebanks-v2.7.tgz",
                 "ud-treebanks-v2.7.tgz",

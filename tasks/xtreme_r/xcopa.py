@@ -5,10 +5,11 @@ Trained on Social IQa, then COPA (Ruder et al. 2021, arXiv:2104.07412). The prom
 
 from collections.abc import Sequence
 
+from tasks import downloads
 from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import classification
 from xlt_jax.registry import xtreme
-from xlt_jax.registry.benchmarks import Benchmark, Download, Example, Files, Request, Row, register
+from xlt_jax.registry.benchmarks import Benchmark, Example, Files, Request, Row, register
 
 _LANGUAGES = xtreme.task("xcopa").languages
 _SPLITS = {"validation": "val", "test": "test"}
@@ -55,7 +56,7 @@ BENCHMARK = register(
         citation="Ponti et al. 2020",
         licence="CC BY 4.0",
         downloads=tuple(
-            Download(
+            downloads.known(
                 f"{_URL}/{language}/{split}.{language}.jsonl", f"xcopa/{split}.{language}.jsonl"
             )
             for language in _LANGUAGES

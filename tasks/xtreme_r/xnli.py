@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from tasks import downloads
 from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import classification
 from xlt_jax.registry import xtreme
 from xlt_jax.registry.benchmarks import (
     Benchmark,
-    Download,
     Example,
     Files,
     Request,
@@ -75,7 +75,7 @@ BENCHMARK = register(
         citation="Conneau et al. 2018",
         licence="CC BY-NC 4.0",
         downloads=(
-            Download(
+            downloads.known(
                 "https://dl.fbaipublicfiles.com/XNLI/XNLI-1.0.zip", "XNLI-1.0.zip", unpack=True
             ),
         ),

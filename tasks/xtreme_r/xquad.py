@@ -2,10 +2,11 @@
 
 import functools
 
+from tasks import downloads
 from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import span_qa
 from xlt_jax.registry import xtreme
-from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Request, Tfds, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Tfds, register
 
 _LANGUAGES = xtreme.task("xquad").languages
 _URL = "https://raw.githubusercontent.com/deepmind/xquad/master"
@@ -39,7 +40,8 @@ BENCHMARK = register(
         citation="Artetxe et al. 2020",
         licence="CC BY-SA 4.0",
         downloads=tuple(
-            Download(f"{_URL}/xquad.{code}.json", f"xquad/xquad.{code}.json") for code in _LANGUAGES
+            downloads.known(f"{_URL}/xquad.{code}.json", f"xquad/xquad.{code}.json")
+            for code in _LANGUAGES
         ),
     )
 )

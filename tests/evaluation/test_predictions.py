@@ -33,6 +33,8 @@ def test_round_trip(tmp_path):
         "n": 2,
         "chance": 0.25,
         "truncated": 1,
+        "malformed": 0,
+        "split": "test",
     }
     assert predictions.read_metrics(tmp_path)["nli.de"] == {10: expected}
     assert set(predictions.read_metrics(tmp_path)) == {"nli.de", "nli.en"}

@@ -4,54 +4,18 @@ import dataclasses
 import functools
 import subprocess
 import sys
-import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from toys import VOCAB, Numbers, benchmark, build
 
-from xlt_jax.data.tokens import Ragged, TokenTable
 from xlt_jax.decoding import embed, rank, search
 from xlt_jax.evaluation import zero_shot
 from xlt_jax.metrics import classification, retrieval, span_qa
-from xlt_jax.models import mt5
-from xlt_jax.registry.benchmarks import Benchmark, Request
+from xlt_jax.registry.benchmarks import Request
 from xlt_jax.training.partition import Partitioner
-
-VOCAB = 64
-
-
-class Numbers:
-    """A vocabulary whose text is its ids, as in ``"12 7 5"``."""
-
-    vocab_size, pad_id, eos_id, unk_id = VOCAB, 0, 1, 2
-
-    def encode(self, text):
-        return [int(word) for word in text.split()]
-
-    def decode(self, ids):
-        ids = list(ids)
-        ids = ids[: ids.index(1)] if 1 in ids else ids
-        return " ".join(str(number) for number in ids if number)
-
-
-def benchmark(name, request, metric, example_score, **options):
-    return Benchmark(
-        name=name,
-        description="",
-        languages=("en", "de", "sw"),
-        source=(),
-        prompt=dict,
-        request=request,
-        kind="other",
-        metric=metric,
-        example_score=example_score,
-        main_metric=next(iter(metric(["1"], ["1"]))),
-        chance=lambda rows: 0.25,
-        **options,
-    )
-
 
 EXACT = (classification.accuracy, classification.exact)
 SHORT = benchmark("short", Request.GENERATE, *EXACT, max_target_tokens=3)
@@ -78,57 +42,6 @@ def table(bench, language, rows=11, longest=22):
             example |= {"choices": choices, "targets": choices[0]}
         texts.append(example)
     return build(bench, language, texts)
-
-
-def build(bench, language, texts):
-    def ragged(column):
-        rows = [np.array([*Numbers().encode(text), 1], np.int32) for text in column]
-        return Ragged(np.concatenate(rows), np.cumsum([0, *map(len, rows)]))
-
-    ranked = bench.request is Request.RANK
-    made = TokenTable(
-        name=f"{bench.name}.{language}",
-        split="test",
-        benchmark=bench,
-        language=language,
-        folder=None,
-        inputs=ragged([row["inputs"] for row in texts]),
-        targets=ragged([row["targets"] for row in texts]),
-        choices=ragged([c for row in texts for c in row["choices"]]) if ranked else None,
-        choice_offsets=(
-            np.cumsum([0, *(len(row["choices"]) for row in texts)]) if ranked else None
-        ),
-        chance=0.25,
-    )
-    made.__dict__["texts"] = texts  # the cached property reads a file otherwise
-    return made
-
-
-@pytest.fixture(scope="module")
-def model():
-    network = mt5.Transformer(
-        mt5.T5Config(
-            vocab_size=VOCAB,
-            emb_dim=16,
-            num_heads=2,
-            num_encoder_layers=1,
-            num_decoder_layers=1,
-            head_dim=8,
-            mlp_dim=32,
-            mlp_activations=("gelu", "linear"),
-            dropout_rate=0.0,
-        )
-    )
-    ids = jnp.ones((1, 4), jnp.int32)
-    make = jax.jit(lambda rng: network.init(rng, ids, ids, ids, enable_dropout=False))
-    variables = make(jax.random.key(0))
-
-    def strengthen(path, leaf):
-        """Makes the decoder listen to the encoder: answers then differ from row to row."""
-        return 5 * leaf if "encoder_decoder_attention" in jax.tree_util.keystr(path) else leaf
-
-    params = jax.tree_util.tree_map_with_path(strengthen, variables["params"])
-    return types.SimpleNamespace(network=network, params=params, axes=variables["params_axes"])
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ def test_bootstrap_agrees_with_scipy():
     one = rng.beta(2, 3, 150)  # partial credit, as F1 of answers
     other = np.clip(one + rng.normal(0.05, 0.2, 150), 0, 1)
     rows = {name: dict(enumerate(x)) for name, x in (("one", one), ("other", other))}
-    rows = {arm: {str(i): v for i, v in scores.items()} for arm, scores in rows.items()}
+    rows = {arm: {str(i): (v, 1.0) for i, v in scores.items()} for arm, scores in rows.items()}
     means = intervals.resample_rows(rows, "key")
     mine = intervals.estimate(np.mean(other - one), means["other"] - means["one"])
     theirs = stats.bootstrap(
@@ -89,22 +89,41 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     rng = np.random.default_rng(0)
     covered = 0
     for trial in range(300):
-        rows = {"arm": {str(i): float(x) for i, x in enumerate(rng.random(200) < 0.4)}}
+        rows = {"arm": {str(i): (float(x), 1.0) for i, x in enumerate(rng.random(200) < 0.4)}}
         found = intervals.estimate(0.4, intervals.resample_rows(rows, str(trial))["arm"])
         covered += found.low <= 0.4 <= found.high
     assert 0.91 <= covered / 300 <= 0.98
 
 
 def test_pairing_makes_equal_arms_differ_by_exactly_zero():
-    scores = {str(i): float(i % 3 == 0) for i in range(100)}
+    scores = {str(i): (float(i % 3 == 0), 1.0) for i in range(100)}
     means = intervals.resample_rows({"a": scores, "b": dict(scores)}, "key")
     assert np.array_equal(means["a"], means["b"])
     assert means["a"].std() > 0
 
 
+def test_f1_over_all_rows_is_resampled_as_a_ratio_of_sums():
+    rng = np.random.default_rng(5)
+    right, wrong, lost = rng.integers(0, 4, (3, 80))
+    counts = np.stack([2.0 * right, 2.0 * right + wrong + lost], axis=1)
+    rows = {"arm": {str(i): tuple(pair) for i, pair in enumerate(counts)}}
+    f1 = counts[:, 0].sum() / counts[:, 1].sum()
+    mine = intervals.estimate(f1, intervals.resample_rows(rows, "key")["arm"])
+    theirs = stats.bootstrap(
+        tuple(counts.T),
+        lambda share, weight, axis: share.sum(axis) / weight.sum(axis),
+        paired=True,
+        method="percentile",
+        n_resamples=5000,
+        rng=0,
+    ).confidence_interval
+    assert mine.low == pytest.approx(theirs.low, abs=0.004)
+    assert mine.high == pytest.approx(theirs.high, abs=0.004)
+
+
 def test_rows_that_an_arm_lacks_do_not_count_as_wrong():
-    full = {str(i): 1.0 for i in range(50)}
-    half = {str(i): 1.0 for i in range(25)}
+    full = {str(i): (1.0, 1.0) for i in range(50)}
+    half = {str(i): (1.0, 1.0) for i in range(25)}
     means = intervals.resample_rows({"a": full, "b": half, "c": {}}, "key")
     assert np.allclose(means["a"], 1) and np.allclose(means["b"], 1)
     assert np.isnan(means["c"]).all()

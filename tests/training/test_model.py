@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from xlt_jax.objectives import dual_encoder, lm
 from xlt_jax.training import model, optim
 
 
@@ -46,6 +47,15 @@ def test_other_pairs_are_refused(network_ids, vocabulary_ids):
         ValueError, match=f"{network_ids} token ids.*some.model has {vocabulary_ids}"
     ):
         build(network_ids, vocabulary_ids)
+
+
+@pytest.mark.parametrize(("num_microbatches", "pack"), [(2, False), (1, True)])
+def test_rows_that_are_compared_are_neither_packed_nor_split(num_microbatches, pack):
+    for objective in (dual_encoder.objective, lm.objective):
+        model.check_whole_batches(objective, 1, pack=False)
+    model.check_whole_batches(lm.objective, num_microbatches, pack)
+    with pytest.raises(ValueError, match=f"{num_microbatches} and PACK {pack}"):
+        model.check_whole_batches(dual_encoder.objective, num_microbatches, pack)
 
 
 def test_the_optimizer_knows_stacked_layers():

@@ -20,12 +20,16 @@ def register_all(vocabulary: Vocabulary) -> None:
     """
     import seqio
 
+    seqio_vocabulary = vocabulary.as_seqio()
+    known = set(seqio.TaskRegistry.names())
     for benchmark in benchmarks.all_benchmarks():
+        feature = seqio.Feature(seqio_vocabulary, add_eos=not benchmark.noise)
         for name, language in zip(benchmark.task_names(), benchmark.languages):
-            if seqio_name(name) not in seqio.TaskRegistry.names():
-                _add_task(seqio_name(name), benchmark, language, vocabulary)
+            if seqio_name(name) not in known:
+                _add_task(seqio_name(name), benchmark, language, vocabulary, feature)
+    known = set(seqio.MixtureRegistry.names())
     for name in mixtures.names():
-        if name not in seqio.MixtureRegistry.names():
+        if name not in known:
             mixture = mixtures.get(name)
             seqio.MixtureRegistry.add(
                 name,
@@ -52,11 +56,15 @@ def _rates(mixture: mixtures.Mixture, vocabulary: Vocabulary) -> dict[str, float
     return {seqio_name(task): rate for task, rate in mixture.rates(sizes).items()}
 
 
-def _add_task(name: str, benchmark: Benchmark, language: str, vocabulary: Vocabulary) -> None:
+def _add_task(
+    name: str, benchmark: Benchmark, language: str, vocabulary: Vocabulary, feature
+) -> None:
     import seqio
 
-    seqio_vocabulary = vocabulary.as_seqio()
-    feature = functools.partial(seqio.Feature, seqio_vocabulary)
+    # No functools.partial: SeqIO looks at the signature, and that of a partial takes it long.
+    def dataset(split, shuffle_files, seed=None):
+        return _dataset(benchmark, language, split, shuffle_files, seed)
+
     preprocessors = [seqio.preprocessors.tokenize]
     if benchmark.noise:
         preprocessors.append(functools.partial(_corrupt_spans, vocabulary=vocabulary))
@@ -65,15 +73,9 @@ def _add_task(name: str, benchmark: Benchmark, language: str, vocabulary: Vocabu
     scored = benchmark.request.scored and benchmark.request is not Request.EMBED
     seqio.TaskRegistry.add(
         name,
-        source=seqio.FunctionDataSource(
-            functools.partial(_dataset, benchmark=benchmark, language=language),
-            splits=benchmark.splits,
-        ),
+        source=seqio.FunctionDataSource(dataset, splits=benchmark.splits),
         preprocessors=preprocessors,
-        output_features={
-            "inputs": feature(add_eos=not benchmark.noise),
-            "targets": feature(add_eos=not benchmark.noise),
-        },
+        output_features={"inputs": feature, "targets": feature},
         postprocess_fn=functools.partial(_answer, benchmark=benchmark) if scored else None,
         metric_fns=[benchmark.metric_of(language)] if scored else [],
     )
@@ -87,7 +89,7 @@ def _answer(prediction: str, example: dict, is_target: bool, benchmark: Benchmar
     return benchmark.parse(row, prediction)[0] if benchmark.parse else prediction
 
 
-def _dataset(split: str, shuffle_files: bool, seed=None, *, benchmark: Benchmark, language: str):
+def _dataset(benchmark: Benchmark, language: str, split: str, shuffle_files: bool, seed):
     import numpy as np
     import tensorflow as tf
 

@@ -108,6 +108,33 @@ def missing(benchmark: Benchmark, language: str, split: str) -> str:
     )
 
 
+def tfds_names(benchmark: Benchmark, languages: Iterable[str]) -> tuple[str, ...]:
+    """Names of the TFDS data sets that have some of the languages, each once."""
+    names = {}
+    for source in () if callable(benchmark.source) else benchmark.source:
+        for language in languages if isinstance(source, Tfds) else ():
+            if place := _place(source, language, next(iter(source.splits))):
+                names[_filled(source.name, place)] = None
+    return tuple(names)
+
+
+def prepare(tfds_name: str) -> None:
+    """Downloads and prepares a data set with TFDS into ``tfds_dir()``; TensorFlow is imported.
+
+    Raises:
+        ValueError: TFDS cannot.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        tfds.builder(tfds_name, data_dir=tfds_dir()).download_and_prepare()
+    except Exception as error:  # TFDS raises whatever its transport does
+        raise ValueError(
+            f"TFDS cannot prepare {tfds_name!r} "
+            f"({type(error).__name__}: {str(error).strip()[:300]})."
+        ) from error
+
+
 def fingerprint(benchmark: Benchmark, language: str, split: str) -> str:
     """A text that changes when the rows may have changed; part of the token cache's key."""
     found = find(benchmark, language, split)

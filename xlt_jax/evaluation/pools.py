@@ -200,8 +200,8 @@ class Pools:
         )
         for number, form in enumerate(forms):
             made = self._form(form, list(itertools.islice(encoded, len(form.words))))
-            # A cut sentence has to be tagged to its end all the same.
-            pool = self._pool(Kind.CONSTRAINED, batching.bucket(made.longest, CONSTRAINED_LENGTHS))
+            longest = min(made.longest, table.benchmark.max_target_tokens)
+            pool = self._pool(Kind.CONSTRAINED, batching.bucket(longest, CONSTRAINED_LENGTHS))
             pool.inputs.append(self._cut(table.inputs[number]))
             pool.extras.append(made)
             pool.owners.append((task, number))

@@ -27,6 +27,7 @@ class Prediction:
         target: The right answer, or several of which any is right.
         prediction: The model's answer.
         score: Its share in the main metric, 0..1; None in files that SeqIO wrote.
+        weight: The main metric is the mean of scores by these weights.
         generated: The text that the model wrote, where the answer was made from it.
     """
 
@@ -36,6 +37,7 @@ class Prediction:
     prediction: str
     score: float | None
     generated: str | None = None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def read_predictions(folder: str | os.PathLike, task: str, step: int) -> list[Pr
             prediction=line["prediction"],
             score=line.get("score"),
             generated=line.get("generated"),
+            weight=line.get("weight", 1.0),
         )
         for number, line in enumerate(_read_lines(path))
     ]
@@ -134,6 +137,8 @@ def _prediction_line(row: Prediction) -> dict:
         "prediction": row.prediction,
         "score": row.score,
     }
+    if row.weight != 1.0:
+        line["weight"] = row.weight
     return line if row.generated is None else line | {"generated": row.generated}
 
 

@@ -37,6 +37,7 @@ from xlt_jax.training.partition import Partitioner
 CPU_TOKENS = 2048
 ACCELERATOR_TOKENS = 32768
 IN_FLIGHT = 4  # batches enqueued ahead: the device stays busy, and their inputs fit in memory
+MINING_NEIGHBOURS = 4  # Artetxe and Schwenk 2019, arXiv:1811.01136
 MIN_CHOICES = 64  # of an automaton's state: tags and the words of most sentences
 POLL_S = 1.0  # between looks for the files of other shards
 VECTORS_IN_MEMORY = 2**30  # bytes; more of them lie in a file
@@ -232,15 +233,19 @@ class Evaluator:
         searched = vectors[rows]
         if (np.diff(rows) == 1).all():  # a part of the file, and no copy of it
             searched = vectors[rows[0] : rows[-1] + 1]
-        found = embed.nearest(
-            vectors[self._pools.queries[task]],
-            searched,
-            min(table.benchmark.top_k, len(rows)),
-            backend=self._search_backend,
-        ).indices
+        queries, backend = vectors[self._pools.queries[task]], self._search_backend
+        ids = [
+            row["id"] for candidates in self._candidates.get(task, ()) for row in candidates.texts
+        ]
+        if table.benchmark.mined:
+            predictions = [""] * len(queries)
+            for query, candidate, score in zip(*embed.mutual(queries, searched, backend=backend)):
+                predictions[query] = f"{ids[candidate]} {score:.6f}"
+            return predictions
+        top_k = min(table.benchmark.top_k, len(rows))
+        found = embed.nearest(queries, searched, top_k, backend=backend).indices
         if task not in self._candidates:
             return [table.texts[first]["targets"] for first in found[:, 0]]
-        ids = [row["id"] for candidates in self._candidates[task] for row in candidates.texts]
         return [" ".join(ids[candidate] for candidate in row) for row in found]
 
     def _all_outputs(
@@ -363,13 +368,15 @@ def task_result(
             answer, well_formed = text, text in row.get("choices", (text,))
         malformed += not well_formed
         reference = row.get("references", row["targets"])
+        score, weight = benchmark.score(reference, answer, table.language)
         predictions.append(
             Prediction(
                 id=str(row["id"]),
                 inputs=row["inputs"],
                 target=reference,
                 prediction=answer,
-                score=benchmark.score(reference, answer, table.language),
+                score=score,
+                weight=weight,
                 generated=None if answer == text else text,
             )
         )

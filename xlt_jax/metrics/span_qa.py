@@ -20,7 +20,6 @@ github.com/facebookresearch/MLQA.
 
 import re
 import string
-import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -46,11 +45,17 @@ _UNSPACED = (
 )
 _UNSPACED_CHARACTER = re.compile(f"([{_UNSPACED}])")
 _ASCII_PUNCTUATION = dict.fromkeys(map(ord, string.punctuation))
-_PUNCTUATION = _ASCII_PUNCTUATION | {
-    code: None
-    for code in range(sys.maxunicode + 1)
-    if unicodedata.category(chr(code)).startswith("P")
-}
+
+
+class _WithoutPunctuation(dict):
+    """A table for ``str.translate``, filled as characters come: Unicode has a million of them."""
+
+    def __missing__(self, code: int) -> int | None:
+        self[code] = None if unicodedata.category(chr(code)).startswith("P") else code
+        return self[code]
+
+
+_PUNCTUATION = _WithoutPunctuation(_ASCII_PUNCTUATION)
 
 
 def squad(

@@ -445,7 +445,9 @@ class Transformer(nn.Module):
         embedded_BLD = self.token_embedder(tokens_BL)
         return self.encoder(embedded_BLD, mask_B1LL, deterministic=not enable_dropout)
 
-    def encoder_states(self, encoder_input_tokens: Array, num_layers: int | None) -> Array:
+    def encoder_states(
+        self, encoder_input_tokens: Array, num_layers: int | None, enable_dropout: bool = False
+    ) -> Array:
         """States after ``num_layers`` encoder layers (None: all, and the final norm), BLD."""
         if num_layers is not None and not 0 <= num_layers <= self.config.num_encoder_layers:
             raise ValueError(
@@ -455,7 +457,7 @@ class Transformer(nn.Module):
         tokens_BL = check_tokens("encoder_input_tokens", encoder_input_tokens)
         mask_B1LL = layers.pair_mask(tokens_BL > 0, tokens_BL > 0)
         embedded_BLD = self.token_embedder(tokens_BL)
-        return self.encoder(embedded_BLD, mask_B1LL, True, num_layers)
+        return self.encoder(embedded_BLD, mask_B1LL, not enable_dropout, num_layers)
 
     def decode(
         self,

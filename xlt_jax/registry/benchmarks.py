@@ -151,6 +151,8 @@ class Benchmark:
         candidates_pooled: Whether candidates of all its languages are searched, or only those of
             the query's language.
         top_k: Candidates in a prediction.
+        mined: Instead, queries and candidates are paired one to one: a prediction is the id of the
+            candidate and the pair's margin score, or nothing (``decoding.embed.mutual``).
         export: ``(examples, predictions) -> predictions`` as XTREME's submission files have them.
         labelled: Whether its training rows carry human or gold labels (text and parallel pairs
             do not); the zero-shot audit counts labelled training only.
@@ -185,6 +187,7 @@ class Benchmark:
     candidates: str = ""
     candidates_pooled: bool = False
     top_k: int = 1
+    mined: bool = False
     export: Callable[[Sequence[Example], Sequence[str]], list[str]] | None = None
     labelled: bool = True
     noise: bool = False
@@ -213,14 +216,19 @@ class Benchmark:
             else self.metric
         )
 
-    def score(self, reference: Any, prediction: str, language: str) -> float:
-        """``example_score`` in one language, or F1 of the row's own counts."""
+    def score(self, reference: Any, prediction: str, language: str) -> tuple[float, float]:
+        """(score, weight) of a row: the main metric is the mean of scores by these weights.
+
+        The weight is 1 where the metric is a plain mean; of F1 over all rows' counts together a
+        row's own F1 counts by the number of things predicted and wanted in it, maybe none.
+        """
         if self.example_counts:
             right, predicted, wanted = self.example_counts(reference, prediction)
-            return 2 * right / (predicted + wanted) if predicted + wanted else 1.0
+            weight = predicted + wanted
+            return (2 * right / weight if weight else 1.0), float(weight)
         if self.language_aware:
-            return float(self.example_score(reference, prediction, language=language))
-        return float(self.example_score(reference, prediction))
+            return float(self.example_score(reference, prediction, language=language)), 1.0
+        return float(self.example_score(reference, prediction)), 1.0
 
     def task_names(self) -> tuple[str, ...]:
         """``name.language`` for every language."""

@@ -35,29 +35,32 @@ def estimate(value: float, samples_R: np.ndarray) -> Estimate:
     return Estimate(float(value), float(low), float(high))
 
 
-def resample_rows(rows: Mapping[str, Mapping[str, float]], key: str) -> dict[str, np.ndarray]:
+def resample_rows(
+    rows: Mapping[str, Mapping[str, tuple[float, float]]], key: str
+) -> dict[str, np.ndarray]:
     """Resampled means of each arm, of the same drawn rows in all arms.
 
     Args:
-        rows: Arm -> row id -> score. A row that an arm lacks is drawn for the others only.
+        rows: Arm -> row id -> (score times weight, weight); the value of an arm is the sum of the
+            first by the sum of the second. A row that an arm lacks is drawn for the others only.
         key: Names the draw; the same key and rows give the same result.
 
     Returns:
         Arm -> means_R, NaN for an arm without rows.
 
-    Rows with equal scores in all arms are interchangeable, so it is enough to draw how often each
-    distinct pattern of scores occurs: the same distribution as drawing rows, and much faster.
+    Rows with equal entries in all arms are interchangeable, so it is enough to draw how often each
+    distinct pattern of them occurs: the same distribution as drawing rows, and much faster.
     """
     ids = sorted({name for scores in rows.values() for name in scores})
     if not ids:
         return {arm: np.full(RESAMPLES, np.nan) for arm in rows}
-    scores_NA = np.array([[rows[arm].get(name, np.nan) for arm in rows] for name in ids])
-    patterns, counts = np.unique(scores_NA, axis=0, return_counts=True, equal_nan=True)
+    absent = (0.0, 0.0)
+    pairs_NA2 = np.array([[rows[arm].get(name, absent) for arm in rows] for name in ids])
+    patterns, counts = np.unique(pairs_NA2.reshape(len(ids), -1), axis=0, return_counts=True)
     rng = np.random.default_rng([SEED, zlib.crc32(key.encode())])
     drawn_R = rng.multinomial(len(ids), counts / len(ids), size=RESAMPLES)
-    weights_RA = drawn_R @ ~np.isnan(patterns)
     with np.errstate(invalid="ignore"):
-        means_RA = (drawn_R @ np.nan_to_num(patterns)) / weights_RA
+        means_RA = (drawn_R @ patterns[:, ::2]) / (drawn_R @ patterns[:, 1::2])
     return dict(zip(rows, means_RA.T))
 
 

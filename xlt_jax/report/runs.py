@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+Rows = Mapping[str, tuple[float, float]]  # id -> (score times weight, weight)
 _METRICS = "-metrics.jsonl"
 _FACTS = {
     "step",
@@ -33,14 +34,15 @@ class Cell:
         value: 0..1.
         chance: The best guess without reading the input, 0..1; None when unknown.
         n: Test rows.
-        rows: Row id -> its share in the metric; empty when the predictions are missing.
+        rows: Row id -> (score times weight, weight), whose sums' ratio is the value; empty when
+            the predictions are missing.
     """
 
     metric: str
     value: float
     chance: float | None
     n: int
-    rows: Mapping[str, float] = field(repr=False)
+    rows: Rows = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -260,8 +262,8 @@ def _score_folder(folder: Path) -> Path | None:
     return None
 
 
-def _read_scores(folder: Path) -> dict[tuple[str, str], tuple[dict, dict[str, float]]]:
-    """(benchmark, language) -> (last line of metrics, row id -> score)."""
+def _read_scores(folder: Path) -> dict[tuple[str, str], tuple[dict, Rows]]:
+    """(benchmark, language) -> (last line of metrics, rows)."""
     scores = {}
     for path in sorted(folder.glob(f"*{_METRICS}")):
         task = path.name.removesuffix(_METRICS)
@@ -275,14 +277,21 @@ def _read_scores(folder: Path) -> dict[tuple[str, str], tuple[dict, dict[str, fl
     return scores
 
 
-def _row_scores(path: Path) -> dict[str, float]:
-    rows: dict[str, float] = {}
+def _row_scores(path: Path) -> Rows:
+    rows: dict[str, tuple[float, float]] = {}
     for number, line in enumerate(_read_lines(path)):
         if "score" not in line:  # SeqIO's own logger wrote it
             return {}
         name = str(line["input"].get("id", number))
-        rows[f"{name}#{number}" if name in rows else name] = float(line["score"])
+        weight = float(line.get("weight", 1.0))
+        shares = float(line["score"]) * weight, weight
+        rows[f"{name}#{number}" if name in rows else name] = shares
     return rows
+
+
+def _mean(rows: Rows) -> float:
+    shares, weights = zip(*rows.values())
+    return sum(shares) / sum(weights) if sum(weights) else 0.0
 
 
 def _choose_metrics(raw: Mapping[str, Mapping]) -> tuple[dict[str, dict], list[str]]:
@@ -305,7 +314,7 @@ def _choose_metrics(raw: Mapping[str, Mapping]) -> tuple[dict[str, dict], list[s
             cells[arm][benchmark, language] = cell
             if not rows:
                 rowless.append(f"{benchmark}.{language}")
-            elif abs(sum(rows.values()) / len(rows) - cell.value) > 1e-4:
+            elif abs(_mean(rows) - cell.value) > 1e-4:
                 odd.append(f"{benchmark}.{language}")
         if rowless:
             notes.append(f"{arm}: no predictions, so no interval: {', '.join(rowless)}.")
@@ -322,7 +331,7 @@ def _main_metrics(raw: Mapping[str, Mapping]) -> dict[str, str]:
     for scores in raw.values():
         for (benchmark, _), (line, rows) in scores.items():
             names = [name for name in line if name not in _FACTS]
-            mean = sum(rows.values()) / len(rows) if rows else None
+            mean = _mean(rows) if rows else None
             close = [n for n in names if mean is not None and abs(line[n] - mean) < 1e-4]
             said = [line["main_metric"]] if "main_metric" in line else close or names
             votes.setdefault(benchmark, Counter()).update(said)

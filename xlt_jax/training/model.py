@@ -65,6 +65,16 @@ def check_vocabulary(module: nn.Module, vocabulary: Any) -> None:
         )
 
 
+def check_whole_batches(objective: Objective, num_microbatches: int, pack: bool = False) -> None:
+    """Raises ValueError if an objective that compares rows would see parts of a batch, or packs."""
+    if getattr(objective, "compares_rows", False) and (num_microbatches > 1 or pack):
+        raise ValueError(
+            f"NUM_MICROBATCHES is {num_microbatches} and PACK {pack}: the objective compares the "
+            "rows of a batch, each with one example, and a part of the batch is another task. Set "
+            "NUM_MICROBATCHES to None and PACK to False; for less memory lower BATCH_SIZE."
+        )
+
+
 def adafactor_def(
     decay_rate: float = 0.8, step_offset: int = 0
 ) -> Callable[[Schedule], optax.GradientTransformation]:

@@ -23,8 +23,17 @@ NUM_REAL_TARGET_TOKENS = "NUM_REAL_TARGET_TOKENS"
 def make_forward(network: nn.Module) -> Forward:
     """``forward(params, batch, rng)`` of an encoder-decoder, under teacher forcing.
 
-    Segment ids and positions of packed rows are passed on where the batch has them.
+    Segment ids and positions of packed rows are passed on where the batch has them. A batch of
+    ``encoder_input_tokens`` alone is only encoded, up to ``encoder_layer`` (None: the final norm).
     """
+
+    def encode(
+        module: nn.Module, batch: Batch, enable_dropout: bool, encoder_layer: int | None
+    ) -> Outputs:
+        states_BLD = module.encoder_states(
+            batch["encoder_input_tokens"], encoder_layer, enable_dropout
+        )
+        return Outputs(logits=None, encoded=states_BLD)
 
     def teacher_force(module: nn.Module, batch: Batch, enable_dropout: bool) -> Outputs:
         encoded_BLD = module.encode(
@@ -44,8 +53,14 @@ def make_forward(network: nn.Module) -> Forward:
         )
         return Outputs(logits=logits_BTV, encoded=encoded_BLD)
 
-    def forward(params: Params, batch: Batch, rng: Array | None) -> Outputs:
+    def forward(
+        params: Params, batch: Batch, rng: Array | None, encoder_layer: int | None = None
+    ) -> Outputs:
         rngs = {} if rng is None else {"dropout": rng}
+        if batch.keys() == {"encoder_input_tokens"}:
+            return network.apply(
+                {"params": params}, batch, rng is not None, encoder_layer, rngs=rngs, method=encode
+            )
         return network.apply(
             {"params": params}, batch, rng is not None, rngs=rngs, method=teacher_force
         )
