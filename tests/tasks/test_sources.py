@@ -89,7 +89,7 @@ def test_gold_answers_score_one(benchmark, data):
         answers = [answer for answer, _ in parsed]
     metrics = benchmark.metric_of(language)(golds, answers)
     assert metrics[benchmark.main_metric] == 1.0
-    assert all(benchmark.score(g, a, language) == 1.0 for g, a in zip(golds, answers))
+    assert all(benchmark.score(g, a, language)[0] == 1.0 for g, a in zip(golds, answers))
     assert 0 <= benchmark.chance(examples) <= 1
 
 

@@ -25,16 +25,24 @@ def register_all(vocabulary: Vocabulary) -> None:
     for benchmark in benchmarks.all_benchmarks():
         feature = seqio.Feature(seqio_vocabulary, add_eos=not benchmark.noise)
         for name, language in zip(benchmark.task_names(), benchmark.languages):
-            if name not in known:
-                _add_task(name, benchmark, language, vocabulary, feature)
+            if seqio_name(name) not in known:
+                _add_task(seqio_name(name), benchmark, language, vocabulary, feature)
     known = set(seqio.MixtureRegistry.names())
     for name in mixtures.names():
         if name not in known:
             mixture = mixtures.get(name)
             seqio.MixtureRegistry.add(
                 name,
-                [(task, functools.partial(_rate, mixture, vocabulary)) for task in mixture.tasks],
+                [
+                    (seqio_name(task), functools.partial(_rate, mixture, vocabulary))
+                    for task in mixture.tasks
+                ],
             )
+
+
+def seqio_name(task_name: str) -> str:
+    """What SeqIO calls a task: it allows no hyphen, so ``xnli_pairs.en-sw`` ends in ``en_sw``."""
+    return task_name.replace("-", "_")
 
 
 def _rate(mixture: mixtures.Mixture, vocabulary: Vocabulary, task) -> float:
@@ -44,9 +52,8 @@ def _rate(mixture: mixtures.Mixture, vocabulary: Vocabulary, task) -> float:
 
 @functools.cache
 def _rates(mixture: mixtures.Mixture, vocabulary: Vocabulary) -> dict[str, float]:
-    return mixture.rates(
-        {task: len(tokens.tokens(task, "train", vocabulary)) for task in mixture.tasks}
-    )
+    sizes = {task: len(tokens.tokens(task, "train", vocabulary)) for task in mixture.tasks}
+    return {seqio_name(task): rate for task, rate in mixture.rates(sizes).items()}
 
 
 def _add_task(
