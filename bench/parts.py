@@ -476,7 +476,7 @@ def write_files(folder: pathlib.Path, large: int, small: int) -> None:
     frequency = 1.0 / np.arange(1, len(words) + 1)
     frequency /= frequency.sum()
 
-    codes = sorted(languages.LANGUAGES)
+    codes = languages.XTREME_R
     counts = [1500] * large + [60] * small
     tasks = [(f"bench_files_{n // len(codes)}", codes[n % len(codes)]) for n in range(len(counts))]
     for (benchmark, language), rows in zip(tasks, counts):
