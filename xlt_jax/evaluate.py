@@ -86,7 +86,7 @@ def evaluate(
     facts = {"checkpoint": opened.path, "step": step, "seconds": seconds}
     facts |= {"missing": list(evaluator.missing)}
     if export_submission:
-        _export(epath.Path(export_submission), results, evaluator)
+        export(export_submission, results, evaluator)
     table = summary.of_results(results)
     if table:
         facts |= {"xtreme-r": summary.as_json(table)}
@@ -103,8 +103,8 @@ def evaluate(
     )
 
 
-def _export(
-    folder: epath.Path, results: Mapping[str, TaskResult], evaluator: zero_shot.Evaluator
+def export(
+    folder: str | os.PathLike, results: Mapping[str, TaskResult], evaluator: zero_shot.Evaluator
 ) -> None:
     """Writes XTREME's submission files of the tasks that it has."""
     known = xtreme.tasks("xtreme") | xtreme.tasks("xtreme-r")

@@ -126,3 +126,13 @@ def test_other_special_ids_are_refused(tmp_path):
     (tmp_path / "sentencepiece.bpe.model").write_bytes(char_model())
     with pytest.raises(ValueError, match=r"pad, eos, unk = \(-1, 2, 0\)"):
         vocab.sentence_piece(str(tmp_path))
+
+
+def test_words_put_together_are_the_sentence():
+    words = ["Mira", "kèk", "1702", "東京", "."]
+    bytes_ = vocab.byte_vocabulary()
+    ids = [token for word in bytes_.encode_words(words) for token in word]
+    assert bytes_.decode(ids) == " " + " ".join(words)
+    pieces = vocab.trained(lambda: [" ".join(words)] * 9, 400)
+    ids = [token for word in pieces.encode_words(words) for token in word]
+    assert ids == pieces.encode(" ".join(words))

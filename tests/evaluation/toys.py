@@ -16,7 +16,7 @@ class Numbers:
     def encode(self, text):
         return [int(word) for word in text.split()]
 
-    def encode_batch(self, texts):
+    def encode_words(self, texts):
         return [self.encode(text) for text in texts]
 
     def decode(self, ids):

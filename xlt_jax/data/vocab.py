@@ -95,6 +95,10 @@ class Vocabulary:
         """Token ids of many texts, on all cores."""
         return self._processor.EncodeAsIds(list(texts), num_threads=os.cpu_count())
 
+    def encode_words(self, words: Sequence[str]) -> list[list[int]]:
+        """Token ids of words as they are after a space: put together they are a sentence's."""
+        return self.encode_batch(words)
+
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids up to the first end-of-sequence; sentinels and padding are left out."""
         kept = []
@@ -169,6 +173,10 @@ class ByteVocabulary:
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of many texts."""
         return [self.encode(text) for text in texts]
+
+    def encode_words(self, words: Sequence[str]) -> list[list[int]]:
+        """Token ids of words as they are after a space."""
+        return [self.encode(f" {word}") for word in words]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids up to the first end-of-sequence, as ``seqio.ByteVocabulary`` gives it.

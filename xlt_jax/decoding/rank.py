@@ -41,7 +41,7 @@ def rank(
     batch_size, num_choices, length = choices_BCT.shape
     variables = {"params": params}
     encoded_BLD = in_slices(
-        lambda ids_BL: network.apply(variables, ids_BL, enable_dropout=False, method="encode"),
+        lambda ids_BL: network.apply(variables, ids_BL, None, method="encoder_states"),
         encoder_input_tokens_BL,
         slice_tokens,
     )

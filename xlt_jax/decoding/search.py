@@ -241,7 +241,7 @@ def prepare(
         )
     variables = {"params": params}
     encoded_BLD = in_slices(
-        lambda ids_BL: network.apply(variables, ids_BL, enable_dropout=False, method="encode"),
+        lambda ids_BL: network.apply(variables, ids_BL, None, method="encoder_states"),
         encoder_input_tokens_BL,
         slice_tokens,
     )

@@ -239,7 +239,7 @@ class Pools:
 
     @functools.cache  # noqa: B019 (as long-lived as the pools)
     def _encoded(self, texts: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
-        return tuple(map(tuple, self._vocabulary.encode_batch(texts)))
+        return tuple(map(tuple, self._vocabulary.encode_words(texts)))
 
     def _windows(self, table: TokenTable, number: int) -> list[np.ndarray]:
         """The row's inputs, or parts of its context that overlap, each after what precedes it."""

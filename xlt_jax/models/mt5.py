@@ -456,18 +456,20 @@ class Transformer(nn.Module):
     ) -> Array:
         """Encoded tokens, BLD."""
         tokens_BL = check_tokens("encoder_input_tokens", encoder_input_tokens)
-        mask_B11L = (tokens_BL > 0)[:, None, None]
-        mask_B1LL = mask_B11L  # nobody reads the states of padding
+        mask_B1LL = layers.pair_mask(tokens_BL > 0, tokens_BL > 0)
         if encoder_segment_ids is not None:
-            same_B1LL = layers.same_segment(encoder_segment_ids, encoder_segment_ids)
-            mask_B1LL = mask_B11L & same_B1LL
+            mask_B1LL &= layers.same_segment(encoder_segment_ids, encoder_segment_ids)
         embedded_BLD = self.token_embedder(tokens_BL)
         return self.encoder(embedded_BLD, mask_B1LL, deterministic=not enable_dropout)
 
     def encoder_states(
         self, encoder_input_tokens: Array, num_layers: int | None, enable_dropout: bool = False
     ) -> Array:
-        """States after ``num_layers`` encoder layers (None: all, and the final norm), BLD."""
+        """States after ``num_layers`` encoder layers (None: all, and the final norm), BLD.
+
+        For decoding and pooling, which skip padding: only there the states differ from ``encode``'s
+        and so from T5X's. A mask of keys alone made the tiny encoder a quarter faster on CPU.
+        """
         if num_layers is not None and not 0 <= num_layers <= self.config.num_encoder_layers:
             raise ValueError(
                 f"Encoder layer {num_layers!r} was asked for; give 0 (token vectors) to "
