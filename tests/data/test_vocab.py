@@ -133,6 +133,6 @@ def test_words_put_together_are_the_sentence():
     bytes_ = vocab.byte_vocabulary()
     ids = [token for word in bytes_.encode_words(words) for token in word]
     assert bytes_.decode(ids) == " " + " ".join(words)
-    pieces = vocab.trained(lambda: [" ".join(words)] * 9, 400)
+    pieces = vocab.trained(lambda: [" ".join(words)] * 9, 425)
     ids = [token for word in pieces.encode_words(words) for token in word]
     assert ids == pieces.encode(" ".join(words))

@@ -71,6 +71,7 @@ def there(request, monkeypatch, tmp_path):
         f"{benchmark.name}.{language}"
         for benchmark in ORIGINAL
         for language in benchmark.languages
+        if request.param == "shared" or language == originals.files(benchmark)[0][0]
         if has_data(benchmark, language)
     ]
     mixture = mixtures.Mixture("everything_there", (mixtures.Part(tuple(names)),))

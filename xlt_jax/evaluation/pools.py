@@ -196,7 +196,7 @@ class Pools:
     def _add_constrained(self, task: str, table: TokenTable) -> None:
         forms = [table.benchmark.constraint(row) for row in table.texts]
         encoded = iter(
-            self._vocabulary.encode_batch([word for form in forms for word in form.words])
+            self._vocabulary.encode_words([word for form in forms for word in form.words])
         )
         for number, form in enumerate(forms):
             made = self._form(form, list(itertools.islice(encoded, len(form.words))))
