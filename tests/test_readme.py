@@ -31,7 +31,7 @@ def runs(tmp_path_factory):
 
 def test_there_are_commands():
     programs = [line[2] for line in commands()]
-    for program in ("xlt_jax.train", "xlt_jax.evaluate", "xlt_jax.recipes", "xlt_jax.report"):
+    for program in ("xlt_jax.train", "xlt_jax.evaluate", "xlt_jax.data", "xlt_jax.report"):
         assert program in programs
 
 
@@ -42,6 +42,8 @@ def test_command(line, runs, user_environment):
         pytest.skip("tests/t5x/test_programs.py runs them where T5X is installed")
     if program == "report":
         pytest.skip("needs the whole demo; tests/report/ builds pages from synthetic runs")
+    if program == "score":
+        pytest.skip("tests/test_score.py writes submissions and scores them")
     arguments = [argument.replace("runs/", f"{runs}/") for argument in line[2:]]
     if "--gin_file=gin/local.gin" in line:
         arguments += QUICK[program]
@@ -55,7 +57,8 @@ def test_command(line, runs, user_environment):
         text=True,
         check=False,
     )
-    assert result.returncode == 0, result.stdout + result.stderr
+    allowed = (0, 1) if line[2:4] == ["xlt_jax.data", "check"] else (0,)  # 1: data is missing
+    assert result.returncode in allowed, result.stdout + result.stderr
 
 
 def test_files_that_the_readme_names_exist():

@@ -208,3 +208,19 @@ def test_biases_in_every_layer_are_umt5(tmp_path):
     assert back.keys() == tensors.keys()
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(back[name].whole(), tensor.whole())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("relative_attention_max_distance", 64),
+        ("relative_attention_num_buckets", 16),
+        ("layer_norm_epsilon", 1e-5),
+        ("feed_forward_proj", "gated-silu"),
+    ],
+)
+def test_settings_that_our_network_lacks_are_refused(name, value, tmp_path):
+    random_folders.write_safetensors(tmp_path, ARRAYS)
+    random_folders.write_config(tmp_path, random_folders.CONFIG | {name: value})
+    with pytest.raises(ValueError, match=f"{name} is {value!r}"):
+        restore.open_weights(tmp_path)

@@ -73,7 +73,8 @@ def test_a_batch_of_encoder_tokens_is_only_encoded(make_network, make_batch):
     noisy = forward(params, {"encoder_input_tokens": tokens}, jax.random.key(1)).encoded
     assert np.abs(noisy - states[None]).max() > 0.1
     encoded = network.apply({"params": params}, tokens, enable_dropout=False, method="encode")
-    np.testing.assert_array_equal(states[None], encoded)
+    is_token = tokens > 0  # states of padding differ: see encoder_states
+    np.testing.assert_allclose(states[None][is_token], encoded[is_token], atol=1e-5)
 
 
 def test_forward_is_the_networks_own_call(forward_and_params, make_network, make_batch):

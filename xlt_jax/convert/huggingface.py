@@ -20,6 +20,12 @@ from xlt_jax.convert.t5x import damaged
 from xlt_jax.convert.weights import Tensor, Weights
 
 CONFIG = "config.json"
+# Settings of Hugging Face's classes that T5's networks do not vary.
+_FIXED = {
+    "layer_norm_epsilon": 1e-6,
+    "relative_attention_max_distance": 128,
+    "relative_attention_num_buckets": 32,
+}
 ARCHITECTURES = {  # model_type -> the class that has an output layer
     "t5": "T5ForConditionalGeneration",
     "mt5": "MT5ForConditionalGeneration",
@@ -87,8 +93,17 @@ def _config(path: epath.Path) -> Mapping[str, Any]:
             f"{path / CONFIG} describes model_type {model_type!r}, architectures {architectures}; "
             f"readable are {', '.join(f'{k} ({v})' for k, v in ARCHITECTURES.items())}."
         )
-    if activation not in ("gated-gelu", "relu", "gated-silu"):
-        raise ValueError(f"{path / CONFIG}: feed_forward_proj {activation!r} is not known.")
+    if activation not in ("gated-gelu", "relu"):
+        raise ValueError(
+            f"{path / CONFIG}: feed_forward_proj is {activation!r}; readable are 'gated-gelu' and "
+            "'relu'."
+        )
+    for name, value in _FIXED.items():
+        if config.get(name, value) != value:
+            raise ValueError(
+                f"{path / CONFIG}: {name} is {config[name]!r}; our network has {value!r}, as all "
+                "published models of the family, and would give other outputs."
+            )
     return config
 
 
@@ -230,14 +245,12 @@ def config_of(sizes: Mapping[str, Any], model_type: str) -> dict[str, Any]:
         "feed_forward_proj": "gated-gelu" if len(sizes["mlp_activations"]) == 2 else "relu",
         "initializer_factor": 1.0,
         "is_encoder_decoder": True,
-        "layer_norm_epsilon": 1e-6,
         "model_type": model_type,
         "num_decoder_layers": sizes["num_decoder_layers"],
         "num_heads": sizes["num_heads"],
         "num_layers": sizes["num_encoder_layers"],
         "pad_token_id": 0,
-        "relative_attention_max_distance": 128,
-        "relative_attention_num_buckets": 32,
+        **_FIXED,
         "tie_word_embeddings": False,
         "use_cache": True,
         "vocab_size": sizes["vocab_size"],
