@@ -1,4 +1,4 @@
-# Two commands set everything up: `make demo` and `make test`. Python 3.11 or newer, and a registry.
+# Two commands set everything up: `make demo` and `make test`. Python 3.11.4 or newer, and a registry.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ T5X_PACKAGES := \
 
 # requirements.lock pins what was tested; setup.py has the ranges.
 $(VENV)/installed: requirements.lock setup.py
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11; run: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' || { echo "error: $(PYTHON) is older than 3.11.4; run: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@echo "Installing into $(VENV) (about 2 minutes) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --progress-bar on --disable-pip-version-check -r requirements.lock

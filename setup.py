@@ -5,7 +5,7 @@ setup(
     version="0.1.0",
     description="Intermediate training for zero-shot cross-lingual transfer of mT5, in JAX",
     license="Apache-2.0",
-    python_requires=">=3.11",
+    python_requires=">=3.11.4",
     packages=find_packages(include=["xlt_jax", "xlt_jax.*", "tasks", "tasks.*"]),
     package_data={"xlt_jax": ["report/*.jinja"], "tasks": ["*.tsv"]},
     install_requires=[

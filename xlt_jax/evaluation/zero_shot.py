@@ -179,7 +179,7 @@ class Evaluator:
         for pool, batch in self._batches:
             parts.append(f"{pool.kind} {pool.answer_shape} {batch.size} {batch.length}")
             parts.append(batch.rows.tobytes().hex())
-        parts += [str(table.folder) for table in self.tables.values()]
+        parts += [table.folder.name for table in self.tables.values() if table.folder]
         return cache.key(*parts)
 
     def run(self, params: Params, parts: Parts | None = None) -> dict[str, TaskResult] | None:
