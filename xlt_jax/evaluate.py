@@ -85,8 +85,6 @@ def evaluate(
     summarize_config_fn(folder, None, step)
     facts = {"checkpoint": opened.path, "step": step, "seconds": seconds}
     facts |= {"missing": list(evaluator.missing)}
-    if export_submission:
-        export(export_submission, results, evaluator)
     table = summary.of_results(results)
     if table:
         facts |= {"xtreme-r": summary.as_json(table)}
@@ -101,14 +99,20 @@ def evaluate(
     print(
         f"{len(results)} tasks, {rows:,} rows in {seconds:.1f} s: {rows / seconds:,.0f} a second."
     )
+    if export_submission:
+        export(export_submission, results, evaluator)
 
 
 def export(
     folder: str | os.PathLike, results: Mapping[str, TaskResult], evaluator: zero_shot.Evaluator
 ) -> None:
-    """Writes XTREME's submission files of the tasks that it has."""
+    """Writes XTREME's submission files of the tasks that it has.
+
+    Raises:
+        ValueError: Some could not be written; the others are.
+    """
     known = xtreme.tasks("xtreme") | xtreme.tasks("xtreme-r")
-    written = 0
+    written, faults = 0, []
     for task, result in results.items():
         benchmark, language = benchmarks.split_task(task)
         if benchmark.name not in known or language not in known[benchmark.name].languages:
@@ -117,9 +121,14 @@ def export(
         if benchmark.export:
             answers = benchmark.export(evaluator.tables[task].texts, answers)
         ids = [row.id for row in result.predictions]
-        submission.write(folder, benchmark.name, language, list(zip(ids, answers, strict=True)))
-        written += 1
+        try:
+            submission.write(folder, benchmark.name, language, list(zip(ids, answers, strict=True)))
+            written += 1
+        except ValueError as error:
+            faults.append(str(error))
     print(f"{written} files of predictions in XTREME's layout are in {folder}.")
+    if faults:
+        raise ValueError("\n".join(faults))
 
 
 def _sample(params: Params) -> str:

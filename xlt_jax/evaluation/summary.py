@@ -56,14 +56,15 @@ def of_results(results: Mapping[str, TaskResult], version: str = "xtreme-r") -> 
     scores: dict[str, dict[str, Score]] = {}
     notes = []
     for name, task in xtreme.tasks(version).items():
-        for language in task.languages:
-            if found := results.get(f"{name}.{language}"):
-                percent = {metric: 100 * found.metrics[metric] for metric in task.metrics}
-                scores.setdefault(name, {})[language] = Score(percent)
-                if found.malformed:
-                    share = f"{found.malformed} of {found.n} answers are not well-formed"
-                    notes.append(f"{name}.{language}: {share}")
-        splits = {results[f"{name}.{code}"].split for code in scores.get(name, ())} - {"test"}
+        named = {code: f"{name}.{code}" for code in task.languages}
+        there = {code: results[key] for code, key in named.items() if key in results}
+        for language, found in there.items():
+            percent = {metric: 100 * found.metrics[metric] for metric in task.metrics}
+            scores.setdefault(name, {})[language] = Score(percent)
+        if malformed := sum(found.malformed for found in there.values()):
+            rows = sum(found.n for found in there.values())
+            notes.append(f"{name}: {malformed:,} of {rows:,} answers are not well-formed")
+        splits = {found.split for found in there.values()} - {"test"}
         if splits:
             notes.append(f"{name}: scored on {' and '.join(sorted(splits))}, not on the test set")
     return of_scores(scores, version, notes) if scores else None
