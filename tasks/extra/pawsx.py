@@ -6,14 +6,12 @@ every language.
 
 from collections.abc import Sequence
 
-from tasks import downloads
+from tasks import downloads, families
 from xlt_jax.data import formats, prompts
-from xlt_jax.metrics import classification
 from xlt_jax.registry.benchmarks import (
     Benchmark,
     Example,
     Files,
-    Request,
     Row,
     Tfds,
     register,
@@ -57,14 +55,8 @@ BENCHMARK = register(
             Tfds("paws_x_wiki/{language}:1.0.0"),
         ),
         prompt=prompt,
-        request=Request.RANK,
-        kind="pair",
-        metric=classification.accuracy,
-        example_score=classification.exact,
-        main_metric="accuracy",
-        chance=prompts.largest_class,
+        **families.PAIRS,
         export=label_numbers,
-        max_target_tokens=8,
         english_training=("pawsx.en",),
         version="2",
         citation="Yang et al. 2019",

@@ -8,10 +8,10 @@ test sets is the same pair of sentences in every language. Rows that one of the 
 
 from collections.abc import Iterator
 
+from tasks import families
 from tasks.extra import pawsx
-from xlt_jax.data import formats, prompts
-from xlt_jax.metrics import classification
-from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Row, register
+from xlt_jax.data import formats
+from xlt_jax.registry.benchmarks import Benchmark, Files, Row, register
 
 _LANGUAGES = pawsx.BENCHMARK.languages
 _PAIRS = {f"{first}-{second}": first for first in _LANGUAGES for second in _LANGUAGES}
@@ -54,13 +54,7 @@ BENCHMARK = register(
             Files("pawsx/{split}-{language}.tsv", read_by_name, {"validation": "dev"}, _PAIRS),
         ),
         prompt=pawsx.BENCHMARK.prompt,
-        request=Request.RANK,
-        kind="pair",
-        metric=classification.accuracy,
-        example_score=classification.exact,
-        main_metric="accuracy",
-        chance=prompts.largest_class,
-        max_target_tokens=8,
+        **families.PAIRS,
         english_training=("pawsx.en",),
         citation="Yang et al. 2019; Huang et al. 2021",
         licence=pawsx.BENCHMARK.licence,

@@ -3,10 +3,10 @@
 The same sentences in every language; here the 50 of XTREME-R. The prompt is ours.
 """
 
+from tasks import families
 from xlt_jax.data import formats, prompts
-from xlt_jax.metrics import classification
 from xlt_jax.registry import languages
-from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Request, register
+from xlt_jax.registry.benchmarks import Benchmark, Download, Files, register
 
 TOPICS = (
     "entertainment",
@@ -37,11 +37,8 @@ BENCHMARK = register(
             Files("sib-200*/data/annotated/{language}/{split}.tsv", _table, _SPLITS, _FLORES),
         ),
         prompt=lambda row: prompts.classification("sib200", row["text"], row["category"], TOPICS),
-        request=Request.RANK,
+        **families.CLASSES,
         kind="classification",
-        metric=classification.accuracy,
-        example_score=classification.exact,
-        main_metric="accuracy",
         chance=prompts.largest_class,
         max_target_tokens=8,
         english_training=("sib200.en",),

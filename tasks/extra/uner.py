@@ -7,10 +7,10 @@ mT5's format, as WikiANN's.
 
 from collections.abc import Iterator
 
+from tasks import families
 from tasks.xtreme_r import panx
 from xlt_jax.data import formats, prompts
-from xlt_jax.metrics import tagging
-from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Request, Row, register
+from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Row, register
 
 _ALL = {"train": "train", "validation": "dev", "test": "test"}
 _TEST = {"test": "test"}
@@ -61,15 +61,7 @@ def _benchmark(treebank: str) -> Benchmark:
             Files(f"UNER_*/{name}", read_iob2, splits),
         ),
         prompt=lambda row: prompts.entities(row["tokens"], row["tags"]),
-        parse=prompts.parse_entities,
-        constraint=prompts.entity_constraint,
-        request=Request.GENERATE,
-        kind="tagging",
-        metric=tagging.entity_f1,
-        example_counts=tagging.entity_counts,
-        main_metric="f1",
-        chance=prompts.no_answer,
-        max_target_tokens=128,
+        **families.ENTITIES,
         english_training=("uner_ewt.en",),
         citation="Mayhew et al. 2024",
         licence="of each treebank, CC BY-SA 4.0 or 3.0",

@@ -7,8 +7,8 @@ out: nDCG of web pages, which needs graded scores (here the five ratings are cla
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from tasks import families
 from xlt_jax.data import formats, prompts
-from xlt_jax.metrics import classification
 from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Request, Row, register
 
 CATEGORIES = (
@@ -69,11 +69,8 @@ def _classes(
         prompt=lambda row: prompts.classification(
             name, text(row), words[row["label"]], tuple(words.values())
         ),
-        request=Request.RANK,
+        **families.CLASSES,
         kind="classification" if name == "nc" else "pair",
-        metric=classification.accuracy,
-        example_score=classification.exact,
-        main_metric="accuracy",
         chance=prompts.largest_class,
         max_target_tokens=8,
         english_training=(f"xglue_{name}.en",),

@@ -7,10 +7,10 @@ sentences in every language.
 
 from collections.abc import Iterator
 
+from tasks import families
 from tasks.xtreme_r import xnli
-from xlt_jax.data import formats, prompts
-from xlt_jax.metrics import classification
-from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Row, Tfds, register
+from xlt_jax.data import formats
+from xlt_jax.registry.benchmarks import Benchmark, Files, Row, Tfds, register
 
 _PAIRS = {
     f"{first}-{second}": first
@@ -61,13 +61,7 @@ BENCHMARK = register(
             Tfds("xnli:1.1.0", {"validation": "validation", "test": "test"}, select=of_pair),
         ),
         prompt=xnli.BENCHMARK.prompt,
-        request=Request.RANK,
-        kind="pair",
-        metric=classification.accuracy,
-        example_score=classification.exact,
-        main_metric="accuracy",
-        chance=prompts.largest_class,
-        max_target_tokens=8,
+        **families.PAIRS,
         english_training=("mnli.en",),
         citation="Conneau et al. 2018; Huang et al. 2021",
         licence=xnli.BENCHMARK.licence,

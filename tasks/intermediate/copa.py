@@ -1,10 +1,9 @@
 """COPA: choice of plausible alternatives in English (Roemmele et al. 2011), in XCOPA's form."""
 
-from tasks import downloads
+from tasks import downloads, families
 from tasks.xtreme_r import xcopa
-from xlt_jax.data import formats, prompts
-from xlt_jax.metrics import classification
-from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Tfds, register
+from xlt_jax.data import formats
+from xlt_jax.registry.benchmarks import Benchmark, Files, Tfds, register
 
 _SPLITS = {"train": "train", "validation": "val"}
 
@@ -20,12 +19,7 @@ BENCHMARK = register(
             Tfds("super_glue/copa:1.0.2", {"train": "train", "validation": "validation"}),
         ),
         prompt=lambda row: xcopa.prompt(row),
-        request=Request.RANK,
-        kind="choice",
-        metric=classification.accuracy,
-        example_score=classification.exact,
-        main_metric="accuracy",
-        chance=prompts.one_of_choices,
+        **families.CHOICES,
         max_target_tokens=64,
         citation="Roemmele et al. 2011",
         licence="BSD 2-Clause",

@@ -1,9 +1,8 @@
 """Cosmos QA: commonsense reading comprehension (Huang et al. 2019, arXiv:1909.00277)."""
 
-from tasks import downloads
+from tasks import downloads, families
 from xlt_jax.data import formats, prompts
-from xlt_jax.metrics import classification
-from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Tfds, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Tfds, register
 
 _SPLITS = {"train": "train", "validation": "valid"}
 _URL = "https://raw.githubusercontent.com/wilburOne/cosmosqa/master/data"
@@ -26,12 +25,7 @@ BENCHMARK = register(
             [row[f"answer{number}"] for number in range(4)],
             int(row["label"]),
         ),
-        request=Request.RANK,
-        kind="choice",
-        metric=classification.accuracy,
-        example_score=classification.exact,
-        main_metric="accuracy",
-        chance=prompts.one_of_choices,
+        **families.CHOICES,
         max_target_tokens=64,
         citation="Huang et al. 2019",
         licence="CC BY 4.0",

@@ -1,9 +1,8 @@
 """HellaSwag: which ending continues a text (Zellers et al. 2019, arXiv:1905.07830)."""
 
-from tasks import downloads
+from tasks import downloads, families
 from xlt_jax.data import formats, prompts
-from xlt_jax.metrics import classification
-from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Tfds, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Tfds, register
 
 _SPLITS = {"train": "train", "validation": "val"}
 _URL = "https://raw.githubusercontent.com/rowanz/hellaswag/master/data"
@@ -21,12 +20,7 @@ BENCHMARK = register(
         prompt=lambda row: prompts.multiple_choice(
             "hellaswag", row.get("context") or row["ctx"], row["endings"], row["label"]
         ),
-        request=Request.RANK,
-        kind="choice",
-        metric=classification.accuracy,
-        example_score=classification.exact,
-        main_metric="accuracy",
-        chance=prompts.one_of_choices,
+        **families.CHOICES,
         max_target_tokens=128,
         citation="Zellers et al. 2019",
         licence="MIT",

@@ -1,9 +1,8 @@
 """MultiNLI: English inference in ten genres (Williams et al. 2018, arXiv:1704.05426)."""
 
-from tasks import downloads
+from tasks import downloads, families
 from xlt_jax.data import formats, prompts
-from xlt_jax.metrics import classification
-from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Tfds, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Tfds, register
 
 _SPLITS = {"train": "train", "validation": "dev_matched"}
 
@@ -39,13 +38,7 @@ BENCHMARK = register(
             Tfds("multi_nli:1.1.0", {"train": "train", "validation": "validation_matched"}),
         ),
         prompt=lambda row: prompts.inference(row["premise"], row["hypothesis"], row["label"]),
-        request=Request.RANK,
-        kind="pair",
-        metric=classification.accuracy,
-        example_score=classification.exact,
-        main_metric="accuracy",
-        chance=prompts.largest_class,
-        max_target_tokens=8,
+        **families.PAIRS,
         version="2",
         citation="Williams et al. 2018",
         licence="OANC and others",

@@ -3,10 +3,9 @@
 Trained on before COPA for XCOPA, as XTREME-R does.
 """
 
-from tasks import downloads
+from tasks import downloads, families
 from xlt_jax.data import formats, prompts
-from xlt_jax.metrics import classification
-from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Row, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Row, register
 
 _SPLITS = {"train": "trn", "validation": "dev", "test": "tst"}
 
@@ -28,12 +27,7 @@ BENCHMARK = register(
             for folder in ("social_i_qa", "siqa")
         ),
         prompt=prompt,
-        request=Request.RANK,
-        kind="choice",
-        metric=classification.accuracy,
-        example_score=classification.exact,
-        main_metric="accuracy",
-        chance=prompts.one_of_choices,
+        **families.CHOICES,
         max_target_tokens=64,
         citation="Sap et al. 2019",
         licence="CC BY 4.0",

@@ -3,12 +3,10 @@
 Also as pairs of a question and the sentence that answers it, for dual encoders.
 """
 
-import functools
 import re
 
-from tasks import downloads
+from tasks import downloads, families
 from xlt_jax.data import formats, prompts
-from xlt_jax.metrics import span_qa
 from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Row, Tfds, register
 
 _SPLITS = {"train": "train", "validation": "dev"}
@@ -48,14 +46,7 @@ BENCHMARK = register(
         prompt=lambda row: prompts.question(
             row["question"], row["context"], row["answers"]["text"]
         ),
-        parse=prompts.parse_answer,
-        request=Request.GENERATE,
-        kind="qa",
-        metric=functools.partial(span_qa.squad, manner="squad"),
-        example_score=functools.partial(span_qa.f1, manner="squad"),
-        main_metric="f1",
-        chance=prompts.no_answer,
-        max_target_tokens=64,
+        **families.QUESTIONS,
         version="2",
         citation=_CITATION,
         licence=_LICENCE,

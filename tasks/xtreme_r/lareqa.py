@@ -8,9 +8,8 @@ all sentences of all paragraphs of all languages, each read with its paragraph. 
 import functools
 from collections.abc import Iterator
 
-from tasks import downloads
-from xlt_jax.data import formats, prompts, sources
-from xlt_jax.metrics import retrieval
+from tasks import downloads, families
+from xlt_jax.data import formats, sources
 from xlt_jax.registry import xtreme
 from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Row, register
 
@@ -109,15 +108,8 @@ BENCHMARK = register(
         languages=_LANGUAGES,
         source=_files(read_questions),
         prompt=query,
-        request=Request.EMBED,
+        **families.RANKINGS,
         candidates=CANDIDATES.name,
-        candidates_pooled=True,
-        top_k=20,
-        kind="retrieval",
-        metric=retrieval.map_at_20,
-        example_score=retrieval.average_precision_at_20,
-        main_metric="map_at_20",
-        chance=prompts.no_answer,
         english_training=("squad_sentences.en",),
         citation=_CITATION,
         licence=_LICENCE,

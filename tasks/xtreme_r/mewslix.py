@@ -3,8 +3,8 @@
 A million entities described in 50 languages; files as its released extraction writes them.
 """
 
-from xlt_jax.data import formats, prompts
-from xlt_jax.metrics import retrieval
+from tasks import families
+from xlt_jax.data import formats
 from xlt_jax.registry import xtreme
 from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Row, register
 
@@ -115,15 +115,8 @@ BENCHMARK = register(
             Files("mewslix/wikinews_mentions/{split}-{language}.jsonl", read_mentions, _SPLITS),
         ),
         prompt=query,
-        request=Request.EMBED,
+        **families.RANKINGS,
         candidates=CANDIDATES.name,
-        candidates_pooled=True,
-        top_k=20,
-        kind="retrieval",
-        metric=retrieval.map_at_20,
-        example_score=retrieval.average_precision_at_20,
-        main_metric="map_at_20",
-        chance=prompts.no_answer,
         english_training=("mewslix_pairs.en",),
         citation=_CITATION,
         licence=_LICENCE,

@@ -3,11 +3,11 @@
 Question and paragraph in the same language, as XTREME-R takes it.
 """
 
-from tasks import downloads
+from tasks import downloads, families
 from xlt_jax.data import formats, prompts
 from xlt_jax.metrics import span_qa
 from xlt_jax.registry import xtreme
-from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Tfds, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Tfds, register
 
 _SPLITS = {"validation": "dev", "test": "test"}
 _NAME = "{split}-context-{language}-question-{language}.json"
@@ -37,15 +37,8 @@ BENCHMARK = register(
         prompt=lambda row: prompts.question(
             row["question"], row["context"], row["answers"]["text"]
         ),
-        parse=prompts.parse_answer,
-        request=Request.GENERATE,
-        kind="qa",
-        metric=metric,
-        example_score=example_score,
+        **families.QUESTIONS | {"metric": metric, "example_score": example_score},
         language_aware=True,
-        main_metric="f1",
-        chance=prompts.no_answer,
-        max_target_tokens=64,
         english_training=("squad.en",),
         citation="Lewis et al. 2020",
         licence="CC BY-SA 3.0",

@@ -3,11 +3,10 @@
 Text in mT5's format, scored as tags by entity F1, as XTREME does.
 """
 
-from tasks import downloads
+from tasks import downloads, families
 from xlt_jax.data import formats, prompts
-from xlt_jax.metrics import tagging
 from xlt_jax.registry import xtreme
-from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Row, Tfds, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Row, Tfds, register
 
 TAGS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 _SPLITS = {"train": "train", "validation": "dev", "test": "test"}
@@ -37,15 +36,7 @@ BENCHMARK = register(
             Tfds("wikiann/{language}:1.0.0", select=named_tags),
         ),
         prompt=lambda row: prompts.entities(row["tokens"], row["tags"]),
-        parse=prompts.parse_entities,
-        constraint=prompts.entity_constraint,
-        request=Request.GENERATE,
-        kind="tagging",
-        metric=tagging.entity_f1,
-        example_counts=tagging.entity_counts,
-        main_metric="f1",
-        chance=prompts.no_answer,
-        max_target_tokens=128,
+        **families.ENTITIES,
         english_training=("panx.en",),
         citation="Pan et al. 2017, splits of Rahimi et al. 2019",
         licence="none stated by the authors; the text is Wikipedia's, CC BY-SA 3.0",

@@ -4,12 +4,9 @@ arXiv:2003.05002).
 Its development set is what XTREME and XTREME-R score.
 """
 
-import functools
-
-from tasks import downloads
+from tasks import downloads, families
 from xlt_jax.data import formats, prompts
-from xlt_jax.metrics import span_qa
-from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Row, Tfds, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Row, Tfds, register
 
 _NAMES = {
     "ar": "arabic", "bn": "bengali", "en": "english", "fi": "finnish", "id": "indonesian",
@@ -57,14 +54,7 @@ BENCHMARK = register(
         prompt=lambda row: prompts.question(
             row["question"], row["context"], row["answers"]["text"]
         ),
-        parse=prompts.parse_answer,
-        request=Request.GENERATE,
-        kind="qa",
-        metric=functools.partial(span_qa.squad, manner="squad"),
-        example_score=functools.partial(span_qa.f1, manner="squad"),
-        main_metric="f1",
-        chance=prompts.no_answer,
-        max_target_tokens=64,
+        **families.QUESTIONS,
         english_training=("tydiqa.en",),
         citation="Clark et al. 2020",
         licence="Apache 2.0",

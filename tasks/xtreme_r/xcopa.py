@@ -5,11 +5,10 @@ Trained on Social IQa, then COPA (Ruder et al. 2021, arXiv:2104.07412). The prom
 
 from collections.abc import Sequence
 
-from tasks import downloads
+from tasks import downloads, families
 from xlt_jax.data import formats, prompts
-from xlt_jax.metrics import classification
 from xlt_jax.registry import xtreme
-from xlt_jax.registry.benchmarks import Benchmark, Example, Files, Request, Row, register
+from xlt_jax.registry.benchmarks import Benchmark, Example, Files, Row, register
 
 _LANGUAGES = xtreme.task("xcopa").languages
 _SPLITS = {"validation": "val", "test": "test"}
@@ -44,12 +43,7 @@ BENCHMARK = register(
             Files("xcopa/{split}-{language}.jsonl", formats.json_lines, {"validation": "val"}),
         ),
         prompt=prompt,
-        request=Request.RANK,
-        kind="choice",
-        metric=classification.accuracy,
-        example_score=classification.exact,
-        main_metric="accuracy",
-        chance=prompts.one_of_choices,
+        **families.CHOICES,
         export=choice_numbers,
         max_target_tokens=64,
         english_training=("social_i_qa.en", "copa.en"),

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 
-from tasks import downloads
+from tasks import downloads, families
 from xlt_jax.data import formats, prompts
-from xlt_jax.metrics import classification
 from xlt_jax.registry import xtreme
 from xlt_jax.registry.benchmarks import (
     Benchmark,
     Example,
     Files,
-    Request,
     Row,
     Tfds,
     register,
@@ -62,14 +60,8 @@ BENCHMARK = register(
             Tfds("xnli:1.1.0", {"validation": "validation", "test": "test"}, select=of_language),
         ),
         prompt=prompt,
-        request=Request.RANK,
-        kind="pair",
-        metric=classification.accuracy,
-        example_score=classification.exact,
-        main_metric="accuracy",
-        chance=prompts.largest_class,
+        **families.PAIRS,
         export=label_names,
-        max_target_tokens=8,
         english_training=("mnli.en",),
         version="2",
         citation="Conneau et al. 2018",

@@ -1,12 +1,9 @@
 """XQuAD: SQuAD's questions translated by people (Artetxe et al. 2020, arXiv:1910.11856)."""
 
-import functools
-
-from tasks import downloads
+from tasks import downloads, families
 from xlt_jax.data import formats, prompts
-from xlt_jax.metrics import span_qa
 from xlt_jax.registry import xtreme
-from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Tfds, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Tfds, register
 
 _LANGUAGES = xtreme.task("xquad").languages
 _URL = "https://raw.githubusercontent.com/deepmind/xquad/master"
@@ -27,14 +24,7 @@ BENCHMARK = register(
         prompt=lambda row: prompts.question(
             row["question"], row["context"], row["answers"]["text"]
         ),
-        parse=prompts.parse_answer,
-        request=Request.GENERATE,
-        kind="qa",
-        metric=functools.partial(span_qa.squad, manner="squad"),
-        example_score=functools.partial(span_qa.f1, manner="squad"),
-        main_metric="f1",
-        chance=prompts.no_answer,
-        max_target_tokens=64,
+        **families.QUESTIONS,
         english_training=("squad.en",),
         version="2",
         citation="Artetxe et al. 2020",
