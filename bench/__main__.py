@@ -17,6 +17,7 @@ from rich.console import Console
 from bench import machine, parts, shapes
 from bench.process import ROOT, WorkerError
 from bench.results import OURS, Report, Skipped
+from xlt_jax import files
 
 
 def main(argv: list[str]) -> int:
@@ -75,9 +76,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def write(report: Report, facts: dict, out: pathlib.Path) -> None:
     """The JSON file, renamed into place."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.tmp")
-    temporary.write_text(json.dumps({"machine": facts, **report.as_json()}, indent=1) + "\n")
-    temporary.replace(out)
+    files.write_text(out, json.dumps({"machine": facts, **report.as_json()}, indent=1) + "\n")
 
 
 def show(report: Report, facts: dict, seconds: float, out: pathlib.Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = pathlib.Path(__file__).parent.parent / "xlt_jax"
 LAYERS = [
-    {"arrays", "registry"},
+    {"arrays", "files", "registry"},
     {"models", "objectives", "metrics"},
     {"data", "decoding", "training", "convert"},
     {"evaluation"},

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from etils import epath
 
 import gin
+from xlt_jax import files
 from xlt_jax.evaluation.tensorboard import ScalarWriter
 from xlt_jax.registry import benchmarks
 from xlt_jax.training import memory
@@ -128,16 +129,9 @@ def summarize_config(
     """Writes what gin has bound so far to ``model_dir``/config.gin and to TensorBoard."""
     text = gin.operative_config_str()
     folder = epath.Path(model_dir)
-    write_text(folder / "config.gin", text)
+    files.write_text(folder / "config.gin", text)
     if summary_writer is not None:
         summary_writer.text("config", f"```\n{text}\n```", step)
-
-
-def write_text(path: epath.Path, text: str) -> None:
-    """Writes to a temporary name and renames."""
-    unfinished = path.with_name(f".{path.name}.tmp")
-    unfinished.write_text(text)
-    unfinished.replace(path)
 
 
 def enable_compilation_cache() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from etils import epath
 
-from xlt_jax import configuration
+from xlt_jax import configuration, files
 from xlt_jax.arrays import Params
 from xlt_jax.convert import restore
 from xlt_jax.data import cache
@@ -88,7 +88,7 @@ def evaluate(
     table = summary.of_results(results)
     if table:
         facts |= {"xtreme-r": summary.as_json(table)}
-    configuration.write_text(folder / "evaluation.json", json.dumps(facts, indent=1) + "\n")
+    files.write_text(folder / "evaluation.json", json.dumps(facts, indent=1) + "\n")
     parts.remove()
     if table:
         summary.show(table)

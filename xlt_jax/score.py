@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from xlt_jax import files
 from xlt_jax.evaluation import submission, summary
 from xlt_jax.evaluation.summary import Results, Score
 from xlt_jax.metrics import classification, mining, retrieval, span_qa, tagging
@@ -146,7 +147,7 @@ def _nothing_scored(predictions: Path, labels: Path, version: str) -> str:
 def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        files.write_text(path, text)
     except OSError as error:
         raise ValueError(
             f"Cannot write {path}: {error.strerror}. Name another file with --json."

@@ -32,7 +32,7 @@ from jax.sharding import Mesh
 from t5x.utils import DatasetConfig, create_learning_rate_scheduler
 
 import gin
-from xlt_jax import configuration
+from xlt_jax import configuration, files
 from xlt_jax.arrays import Array, Batch, Objective, Params
 from xlt_jax.convert import restore
 from xlt_jax.data import builder, mixtures, vocab
@@ -241,7 +241,7 @@ class _Curve:
             name: float(value.value) for name, value in summary.result().items() if "/" not in name
         }
         self._lines.append(json.dumps({"step": number, **values}))
-        configuration.write_text(
+        files.write_text(
             self._folder / "metrics.jsonl", "".join(f"{line}\n" for line in self._lines)
         )
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
@@ -451,7 +451,7 @@ def summarize_config(model_dir: str, summary_writer: Any | None, step: int) -> N
     folder = epath.Path(model_dir)
     folder.mkdir(parents=True, exist_ok=True)
     text = gin.config_str()
-    configuration.write_text(folder / "config.gin", text)
+    files.write_text(folder / "config.gin", text)
     path = gin.get_bindings(_RESTORE)["path"]
     if summary_writer is None:
         opened = restore.open_weights(path)
@@ -481,7 +481,7 @@ def _read_json(path: epath.Path) -> dict | None:
 
 
 def _write_json(path: epath.Path, record: Mapping) -> None:
-    configuration.write_text(path, json.dumps(record, indent=1))
+    files.write_text(path, json.dumps(record, indent=1))
 
 
 # ------------------------------------------------------------------------------------- evaluation

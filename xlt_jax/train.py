@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from xlt_jax import configuration
+from xlt_jax import configuration, files
 from xlt_jax.arrays import Params
 from xlt_jax.convert import restore
 from xlt_jax.data import features, mixtures, tokens
@@ -335,9 +335,7 @@ class RunLog:
             )
             if cut:
                 print(f"Warning: {cut:,} of {rows:,} {field} exceed {lengths[field]} tokens: cut.")
-        configuration.write_text(
-            self._folder / "parameters.txt", state.parameter_table(described.params)
-        )
+        files.write_text(self._folder / "parameters.txt", state.parameter_table(described.params))
         summarize_config_fn(self._folder, self._train, number)
 
     def train(self, number: int, metrics: list[Mapping[str, Any]]) -> None:
@@ -403,9 +401,7 @@ class RunLog:
         """Writes what the run was trained on and closes the files."""
         if self._writes:
             configuration.end_progress()
-            configuration.write_text(
-                self._folder / "training_data.json", json.dumps(data, indent=1)
-            )
+            files.write_text(self._folder / "training_data.json", json.dumps(data, indent=1))
             self._write_lines()
             self._train.close()
             self._training_eval.close()
@@ -416,7 +412,7 @@ class RunLog:
             self._write_lines()
 
     def _write_lines(self) -> None:
-        configuration.write_text(
+        files.write_text(
             self._folder / "metrics.jsonl", "".join(f"{line}\n" for line in self._lines)
         )
 

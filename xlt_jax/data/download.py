@@ -19,6 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 
+from xlt_jax.files import write_text
 from xlt_jax.registry.benchmarks import Download
 
 ATTEMPTS = 5  # in a row without a byte of progress
@@ -258,9 +259,7 @@ def unpack(archive: pathlib.Path, path: pathlib.Path, sha256: str) -> None:
             os.replace(item, path.parent / name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    unfinished = path.with_name(f".{path.name}.unpacked.tmp")
-    unfinished.write_text(json.dumps({"sha256": sha256, "files": files}, indent=1))
-    os.replace(unfinished, _note(path))
+    write_text(_note(path), json.dumps({"sha256": sha256, "files": files}, indent=1))
 
 
 def _extract(archive: pathlib.Path, name: str, folder: pathlib.Path) -> None:

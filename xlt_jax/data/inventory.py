@@ -1,14 +1,15 @@
 """What is there of each benchmark: files, rows and checksums, by language and split."""
 
+import contextlib
 import gzip
 import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from xlt_jax.data import cache, download, sources
+from xlt_jax.files import write_text
 from xlt_jax.registry import benchmarks
 from xlt_jax.registry.benchmarks import Benchmark, Download, Files
 
@@ -115,13 +116,9 @@ class Known:
         """Writes what is new; a folder that cannot be written costs only time."""
         if not self._changed:
             return
-        unfinished = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        try:
+        with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_text(json.dumps(self._facts), encoding="utf-8")
-            os.replace(unfinished, self._path)
-        except OSError:
-            unfinished.unlink(missing_ok=True)
+            write_text(self._path, json.dumps(self._facts))
 
 
 def check(

@@ -277,11 +277,11 @@ def tagged_words_parser(
     def parse(example: Example, text: str) -> tuple[str, bool]:
         pieces, found, place = text.split(), [], 0
         for token in example["tokens"]:
-            word = ""
-            while place < len(pieces) and len(word) < len(_squash(token)):
+            word, wanted = "", _squash(token)
+            while place < len(pieces) and len(word) < len(wanted):
                 word += _squash(pieces[place])
                 place += 1
-            if word != _squash(token) or place >= len(pieces) or pieces[place] not in tags:
+            if word != wanted or place >= len(pieces) or pieces[place] not in tags:
                 break
             found.append(pieces[place])
             place += 1

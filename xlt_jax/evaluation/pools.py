@@ -39,11 +39,15 @@ class Options:
 
     Attributes:
         max_input_length: Longer inputs are cut to so many tokens, the last of them still
-            end-of-sequence, or read in windows where they end in a context.
+            end-of-sequence; results say how many were. Where they end in a context, it is read in
+            windows instead, and the most probable answer counts.
         classify_by: "rank" scores each choice of a row and takes the most probable; "generate"
-            takes the generated text, which may be none of them.
-        constrain: Whether taggers are held to well-formed output.
+            takes the text that the model writes, which may be none of them.
+        constrain: Whether taggers can only write well-formed output.
         window_overlap: Share of a window's context that the next one reads again.
+
+    Raises:
+        ValueError: A value that is not allowed.
     """
 
     max_input_length: int = 1024

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from etils import epath
 
+from xlt_jax import files
 from xlt_jax.metrics import aggregate
 
 _METRICS = "-metrics.jsonl"
@@ -173,12 +174,4 @@ def _read_lines(path: epath.Path) -> Iterator[dict]:
 
 
 def _write_lines(path: epath.Path, lines: Iterable[dict]) -> None:
-    unfinished = path.parent / f".{path.name}.{os.getpid()}.tmp"
-    try:
-        with unfinished.open("w", encoding="utf-8") as file:
-            for line in lines:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    files.write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

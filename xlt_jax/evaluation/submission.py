@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 from etils import epath
 
+from xlt_jax import files
 from xlt_jax.registry import xtreme
 
 Gold = str | tuple[str, ...]  # several answers to one question, of which the best counts
@@ -85,11 +86,9 @@ def write(
     path = path_of(folder, task, language)
     _check_answers(task, language, answers)
     text = _formatter(task)(answers)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+        files.write_text(path, text)
     except OSError as error:
         raise ValueError(f"Cannot write {path}: {error.strerror}. Name another folder.") from error
     return path

@@ -69,10 +69,6 @@ class Evaluator:
         *,
         candidates: Mapping[str, Sequence[TokenTable]] | None = None,
         missing: Sequence[str] = (),
-        max_input_length: int = 1024,
-        classify_by: str = "rank",
-        constrain: bool = True,
-        window_overlap: float = 0.5,
         embedding_layer: int | None = None,
         pooling: str = "mean",
         search_backend: str = "numpy",
@@ -81,6 +77,7 @@ class Evaluator:
         shard_batch: Callable[[Arrays], dict[str, jax.Array]] = jax.device_put,
         row_multiple: int = 1,
         on_progress: Callable[[int, int], None] | None = None,
+        **asked,
     ):
         """Sorts the rows of all tables; nothing is compiled before ``run``.
 
@@ -91,13 +88,6 @@ class Evaluator:
             candidates: Task -> tables whose rows its queries are searched among, where they are not
                 its own targets.
             missing: Tasks that were asked for and have no data; only kept for the report.
-            max_input_length: Longer inputs are cut to so many tokens, the last of them still
-                end-of-sequence; results say how many were. Questions about a longer context read it
-                in windows instead, and the most probable answer counts.
-            classify_by: "rank" scores every choice of a row and takes the most probable;
-                "generate" takes the text the model writes, which may be no choice at all.
-            constrain: Whether taggers can only write well-formed output.
-            window_overlap: Share of a window that the next one reads again.
             embedding_layer: Layer whose output is pooled for retrieval; None: the last, after the
                 final norm.
             pooling: "mean" or "max" over tokens.
@@ -108,6 +98,8 @@ class Evaluator:
             shard_batch: Puts a batch on the devices.
             row_multiple: Rows of every batch are a multiple of it (the mesh's data axis).
             on_progress: Called with (rows done, rows in all) after every batch.
+            asked: Fields of ``pools.Options``: max_input_length, classify_by, constrain,
+                window_overlap.
 
         Raises:
             ValueError: No tables, a benchmark that is not scored, a limit below 1, an unknown
@@ -149,7 +141,7 @@ class Evaluator:
         self._embedding = {"layer": embedding_layer, "pooling": pooling}
         self._search_backend = search_backend
         self._shard_batch, self._on_progress = shard_batch, on_progress
-        self._options = Options(max_input_length, classify_by, constrain, window_overlap)
+        self._options = Options(**asked)
 
         self._pools = Pools(tables, self._candidates, vocabulary, self._options)
         self._batches = [
@@ -457,7 +449,7 @@ def of_mixture(
         if split is None and missing == "skip":
             lacking.append(name)
             continue
-        tables[name] = tokens(name, config.split, vocabulary)
+        tables[name] = tokens(name, split or config.split, vocabulary)
         if benchmark.candidates:
             pool = benchmarks.get(benchmark.candidates)
             codes = pool.languages if benchmark.candidates_pooled else (language,)

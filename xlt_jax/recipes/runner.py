@@ -26,6 +26,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from xlt_jax import files
 from xlt_jax.recipes.stage import (
     ENGINES,
     REPORT_MODULE,
@@ -560,6 +561,4 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 def _write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    files.write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")

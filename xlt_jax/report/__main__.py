@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from xlt_jax import files
 from xlt_jax.report import page, runs, words
 from xlt_jax.report.tables import Results
 
@@ -33,7 +34,7 @@ def build(folders: list[Path], out: Path) -> str:
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            (out / name).write_text(text, encoding="utf-8")
+            files.write_text(out / name, text)
     except OSError as error:
         raise ValueError(
             f"Cannot write into {out}: {error.strerror}. Name another folder with --out."
