@@ -108,7 +108,7 @@ class ForcedTransformer(mt5.Transformer):
         """As in ``Transformer``."""
         memory = super().memory(encoded_BLD, encoder_input_tokens, max_decode_len)
         answer_tokens = encoder_input_tokens[:, 0] - shapes.FIRST_LENGTH_ID
-        return ForcedMemory(memory.layers, memory.is_source, memory.bias, answer_tokens)
+        return ForcedMemory(memory.source, memory.is_source, memory.bias, answer_tokens)
 
     def step(self, ids_B, caches, position, memory):
         """As in ``Transformer``."""

@@ -90,7 +90,7 @@ class T5Config:
 
     @property
     def rows_axis(self) -> int:
-        """Axis of the examples in caches and ``Memory.layers``: scanned layers come first."""
+        """Axis of the examples in caches and stacked sources: scanned layers come first."""
         return int(self.scan_layers)
 
 
@@ -98,20 +98,23 @@ class T5Config:
 class Memory:
     """What every decoding step reads and no step changes."""
 
-    layers: Any  # keys and values of the encoded source: a StepCache for each layer, or stacked
+    # The encoded source for short outputs, for long ones a StepCache of its keys and values for each
+    # layer, or stacked.
+    source: Any
     is_source: Array  # BL, True on source tokens
     bias: Any  # HTT, relative position bias of the decoder; "per_layer" one for each, or stacked
 
     def take(self, rows_N: Array, rows_axis: int) -> "Memory":
         """That of some rows, in any order and number; ``rows_axis`` is ``T5Config``'s."""
+        source_axis = 0 if isinstance(self.source, layers.Source) else rows_axis
         return self.replace(
-            layers=take_rows(self.layers, rows_N, rows_axis),
+            source=take_rows(self.source, rows_N, source_axis),
             is_source=jnp.take(self.is_source, rows_N, axis=0),
         )
 
 
 def take_rows(tree: Any, rows_N: Array, rows_axis: int) -> Any:
-    """Some rows of every array, of caches or ``Memory.layers``."""
+    """Some rows of every array, of caches or ``Memory.source``."""
     return jax.tree.map(lambda leaf: jnp.take(leaf, rows_N, rows_axis), tree)
 
 
@@ -234,7 +237,7 @@ class DecoderLayer(nn.Module):
         x_B1D: Array,
         cache: layers.StepCache,
         position: Array,
-        source: layers.StepCache,
+        source: layers.Source | layers.StepCache,
         is_source_BL: Array,
         bias_HTT: Array,
     ) -> tuple[Array, layers.StepCache]:
@@ -243,7 +246,11 @@ class DecoderLayer(nn.Module):
         y_B1D, cache = self.self_attention.causal_step(y_B1D, cache, position, bias_HTT)
         x_B1D = x_B1D + y_B1D
         y_B1D = self.pre_cross_attention_layer_norm(x_B1D)
-        x_B1D = x_B1D + self.encoder_decoder_attention.step(y_B1D, source, is_source_BL, None)
+        attention = self.encoder_decoder_attention
+        if isinstance(source, layers.Source):
+            x_B1D = x_B1D + attention.read(y_B1D, source, is_source_BL[:, None, None])
+        else:
+            x_B1D = x_B1D + attention.step(y_B1D, source, is_source_BL, None)
         return x_B1D + self.mlp(self.pre_mlp_layer_norm(x_B1D), deterministic=True), cache
 
 
@@ -345,7 +352,7 @@ class Decoder(nn.Module):
     def memory(self, encoded_BLD: Array, mask_BL: Array, max_decode_length: int) -> Memory:
         """All that decoding steps read, computed once."""
 
-        def source(layer: DecoderLayer, carry: tuple) -> tuple[tuple, layers.StepCache]:
+        def keys_and_values(layer: DecoderLayer, carry: tuple) -> tuple[tuple, layers.StepCache]:
             return carry, layer.encoder_decoder_attention.memory(encoded_BLD)
 
         def own_bias(layer: DecoderLayer, carry: tuple) -> tuple[tuple, Array]:
@@ -356,8 +363,11 @@ class Decoder(nn.Module):
             bias = self.relpos_bias(max_decode_length, max_decode_length, bidirectional=False)
         else:
             _, bias = self._over_layers(own_bias, ())
-        _, sources = self._over_layers(source, ())
-        return Memory(sources, mask_BL, bias)
+        if layers.few_queries(max_decode_length, self.config.head_dim):
+            source = layers.Source.of(encoded_BLD)
+        else:
+            _, source = self._over_layers(keys_and_values, ())
+        return Memory(source, mask_BL, bias)
 
     def step(self, x_B1D: Array, caches: Any, position: Array, memory: Memory) -> tuple[Array, Any]:
         """One decoded token, B1D, normalised, and the new caches."""
@@ -367,14 +377,17 @@ class Decoder(nn.Module):
             layer: DecoderLayer,
             x_B1D: Array,
             cache: layers.StepCache,
-            source: layers.StepCache,
+            own_source: layers.StepCache | None,
             own_bias_HTT: Array | None,
         ) -> tuple[Array, layers.StepCache]:
             bias_HTT = memory.bias if is_shared else own_bias_HTT
+            source = memory.source if is_whole else own_source
             return layer.step(x_B1D, cache, position, source, memory.is_source, bias_HTT)
 
+        is_whole = isinstance(memory.source, layers.Source)
         own_biases = None if is_shared else memory.bias
-        x_B1D, caches = self._over_layers(one, x_B1D, caches, memory.layers, own_biases)
+        own_sources = None if is_whole else memory.source
+        x_B1D, caches = self._over_layers(one, x_B1D, caches, own_sources, own_biases)
         return self.decoder_norm(x_B1D), caches
 
     def _over_layers(
