@@ -210,3 +210,49 @@ def test_bad_calls_are_refused(network, params):
     segments = dict(encoder_segment_ids=ENCODER, decoder_segment_ids=TARGET, decode=True)
     with pytest.raises(ValueError, match="decode unpacked"):
         network.apply({"params": params}, ENCODER, TARGET, TARGET, enable_dropout=False, **segments)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"float32_attention_logits": True, "dtype": "bfloat16"},
+        {"scan_layers": True},
+        {"relative_bias": "per_layer", "logits_via_embedding": True},
+    ],
+)
+def test_few_queries_read_the_source_as_they_read_keys_and_values(monkeypatch, changes):
+    """Teacher forcing and cached steps, with a source row that has padding."""
+    network = make(head_dim=32, **changes)
+    rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    params = jax.jit(network.init)(rngs, ENCODER, shift(TARGET), TARGET)["params"]
+    variables = {"params": params}
+
+    def outputs():
+        def run(variables):
+            call = functools.partial(network.apply, variables)
+            logits = call(ENCODER, shift(TARGET), TARGET, enable_dropout=False)
+            encoded = call(ENCODER, enable_dropout=False, method="encode")
+            memory = call(encoded, ENCODER, TARGET.shape[1], method="memory").take(
+                np.array([1, 0]), network.config.rows_axis
+            )
+            caches = mt5.empty_caches(network.config, 2, TARGET.shape[1])
+            steps = []
+            for position in range(TARGET.shape[1]):
+                ids = shift(TARGET)[::-1, position]
+                step, caches = call(ids, caches, position, memory, method="step")
+                steps.append(step)
+            return logits, jnp.stack(steps, axis=1), isinstance(memory.source, layers.Source)
+
+        return jax.jit(run)(variables)
+
+    logits, steps, is_read = outputs()
+    with monkeypatch.context() as patched:
+        patched.setattr(layers, "few_queries", lambda *_: False)
+        made_logits, made_steps, was_read = outputs()
+    assert bool(is_read) and not bool(was_read)
+    is_half = "dtype" in changes
+    close = dict(rtol=0, atol=(2e-2 if is_half else 2e-5) * float(jnp.abs(made_logits).max()))
+    np.testing.assert_allclose(steps, made_steps, **close)
+    is_target = TARGET > 0
+    np.testing.assert_allclose(logits[is_target], made_logits[is_target], **close)

@@ -98,8 +98,7 @@ class T5Config:
 class Memory:
     """What every decoding step reads and no step changes."""
 
-    # The encoded source for short outputs, for long ones a StepCache of its keys and values for each
-    # layer, or stacked.
+    # A layers.Source for short outputs, for long ones a StepCache for each layer, or stacked.
     source: Any
     is_source: Array  # BL, True on source tokens
     bias: Any  # HTT, relative position bias of the decoder; "per_layer" one for each, or stacked
