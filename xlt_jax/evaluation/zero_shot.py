@@ -33,8 +33,10 @@ from xlt_jax.training.config import DatasetConfig
 from xlt_jax.training.partition import Partitioner
 
 # On a CPU rows are decoded together but encoded a few at a time, so that what the encoder computes
-# stays in the caches, and rows that have ended are left out. Tuned on two cores.
-CPU_TOKENS, CPU_SLICE_TOKENS, CPU_FEWEST_ROWS = 8192, 512, 8
+# stays in the caches, and rows that have ended are left out while many remain: each halving makes
+# the program longer, and halving down to 8 rows took twice the compilation and half as long again
+# to answer questions. Tuned on two cores.
+CPU_TOKENS, CPU_SLICE_TOKENS, CPU_FEWEST_ROWS = 8192, 512, 32
 ACCELERATOR_TOKENS = 32768
 IN_FLIGHT = 4  # batches enqueued ahead: the device stays busy, and their inputs fit in memory
 MINING_NEIGHBOURS = 4  # Artetxe and Schwenk 2019, arXiv:1811.01136
