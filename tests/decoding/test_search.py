@@ -63,10 +63,11 @@ def log_probs(network, params, encoder, targets):
     return np.asarray(forward(network, params, encoder, decoder_inputs, everything))
 
 
-@pytest.fixture(scope="module")
-def case():
+# Wide heads: so short outputs read the source itself, and make no keys and values of it.
+@pytest.fixture(scope="module", params=[8, 4 * LENGTH], ids="head_dim_{}".format)
+def case(request):
     """Network, parameters, inputs whose last row is padding, and greedy outputs."""
-    network = make(40)
+    network = make(40, head_dim=request.param)
     params = init(network)
     encoder = inputs(24, 40)
     encoder[-1] = 0
@@ -128,8 +129,9 @@ def test_rows_of_padding_end_at_once(case):
 
 
 def test_bfloat16_decodes(case):
-    _, params, encoder, ids = case
-    half = make(40, dtype="bfloat16", float32_attention_logits=True)
+    network, params, encoder, ids = case
+    options = dict(dtype="bfloat16", float32_attention_logits=True)
+    half = make(40, head_dim=network.config.head_dim, **options)
     run = jax.jit(lambda p, e: search.greedy(half, p, e, max_decode_len=LENGTH))
     assert (np.asarray(run(params, encoder))[:, 0] == ids[:, 0]).mean() > 0.8
 
