@@ -9,8 +9,11 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 ONLY_T5X = ("infer.gin",)
+SCALES = ("local", "small", "pod")  # given after a run
 RUNS = sorted(
-    path.name for path in (ROOT / "gin").glob("*.gin") if path.name not in ("local.gin", *ONLY_T5X)
+    path.name
+    for path in (ROOT / "gin").glob("*.gin")
+    if path.stem not in SCALES and path.name not in ONLY_T5X
 )
 REQUIRED = {
     "train": ["--gin.MODEL_DIR='x'"],
@@ -42,6 +45,16 @@ def test_run_resolves_to_golden_text(run, local, golden):
     assert result.returncode == 0, result.stderr
     name = run.removesuffix(".gin") + ("+local" if local else "")
     golden(f"gin/{name}.txt", result.stdout)
+
+
+@pytest.mark.parametrize("scale", ["small", "pod"])
+def test_a_run_at_another_scale_resolves_to_golden_text(scale, golden):
+    files = ["--gin_file=gin/finetune.gin", f"--gin_file=gin/{scale}.gin"]
+    result = resolve("train", *files, *REQUIRED["train"], "--dry_run")
+    assert result.returncode == 0, result.stderr
+    golden(f"gin/finetune+{scale}.txt", result.stdout)
+    files[0] = "--gin_file=gin/zero_shot_eval.gin"
+    assert resolve("evaluate", *files, *REQUIRED["evaluate"], "--dry_run").returncode == 0
 
 
 def test_an_objective_is_exchanged_on_the_command_line(golden):

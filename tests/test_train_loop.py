@@ -13,6 +13,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from xlt_jax.convert import restore
+
 ROOT = pathlib.Path(__file__).parent.parent
 STEPS = 24
 SMALL = {
@@ -29,6 +31,10 @@ SMALL = {
 }
 
 
+def literal(value):
+    return value if isinstance(value, str) and value.startswith("@") else repr(value)
+
+
 def command(model_dir, **changes):
     bindings = SMALL | {"MODEL_DIR": str(model_dir)} | changes
     return [
@@ -37,7 +43,7 @@ def command(model_dir, **changes):
         "xlt_jax.train",
         "--gin_file=gin/pretrain.gin",
         "--gin_file=gin/local.gin",
-        *(f"--gin.{name}={value!r}" for name, value in bindings.items()),
+        *(f"--gin.{name}={literal(value)}" for name, value in bindings.items()),
     ]
 
 
@@ -214,3 +220,51 @@ def test_a_hugging_face_folder_is_as_good_a_start_as_the_run_itself(whole, tmp_p
         found[name] = [loss for _, *loss in losses(tmp_path / name)]
     assert "Hugging Face mt5" in result.stdout
     assert found["folder"] == found["run"]
+
+
+SELECT = {
+    "INFER_EVAL": "@infer_eval/engine.DatasetConfig()",
+    "EVAL_MIXTURE": "cldr_kind.en",
+    "KEEP_BEST_METRIC": "mean/english",
+    "EARLY_STOP": 2,
+    "EVAL_PERIOD": 2,
+    "SAVE_PERIOD": 2,
+}
+
+
+def test_early_stop_ends_where_nothing_gets_better_and_the_folder_means_the_best(tmp_path):
+    """Without learning all evaluations are equal: the first is the best, two more end the run."""
+    result = run(tmp_path, LEARNING_RATE=0.0, **SELECT)
+    assert result.returncode == 0, result.stderr
+    assert "Stopped at step 6 of 24: 2 evaluations without a mean/english better" in result.stdout
+    assert restore.find(tmp_path).name == "checkpoint_2"
+    assert restore.find(tmp_path, "latest").name == "checkpoint_6"
+    before = losses(tmp_path)
+    again = run(tmp_path, LEARNING_RATE=0.0, **SELECT)
+    assert again.returncode == 0, again.stderr
+    assert losses(tmp_path) == before and restore.find(tmp_path).name == "checkpoint_2"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"KEEP_BEST_METRIC": None}, "EARLY_STOP is 2, but nothing says what is better"),
+        ({"INFER_EVAL": None}, "nothing is evaluated: set INFER_EVAL"),
+        ({"KEEP_BEST_METRIC": "mean/xnli"}, "EVAL_MIXTURE gives cldr_kind.en/accuracy, mean/cldr"),
+        ({"EARLY_STOP": 0}, "EARLY_STOP is 0; give evaluations, 1 or more"),
+    ],
+)
+def test_a_selection_that_cannot_be_made_is_refused(tmp_path, changes, message):
+    result = run(tmp_path, **(SELECT | changes))
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert not list(tmp_path.glob("checkpoint_*"))
+
+
+def test_rows_that_repeat_too_often_are_named(tmp_path):
+    for name, batch_size in (("few", 4), ("many", 64)):
+        options = {"MIXTURE_OR_TASK_NAME": "cldr_kind.sw", "BATCH_SIZE": batch_size}
+        result = run(tmp_path / name, LOCAL_STEPS=16, TRAIN_EVAL=None, **options)
+        assert result.returncode == 0, result.stderr
+        warned = "the rows of 1 of 1 tasks are repeated more than 4 times: cldr_kind.sw"
+        assert (warned in result.stdout) is (name == "many")

@@ -7,7 +7,7 @@ do is an error. ``xlt_jax.engine`` imports this module only when the program is 
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -35,8 +35,8 @@ import gin
 from xlt_jax import configuration, files
 from xlt_jax.arrays import Array, Batch, Objective, Params
 from xlt_jax.convert import restore
-from xlt_jax.data import builder, mixtures, vocab
-from xlt_jax.data.tokens import tokens
+from xlt_jax.data import builder, leaks, mixtures, record, vocab
+from xlt_jax.data.tokens import prompted, tokens
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.evaluation import predictions, zero_shot
 from xlt_jax.registry import benchmarks
@@ -46,7 +46,6 @@ from xlt_jax.training.optim import Schedule
 
 __all__ = ["DatasetConfig", "create_learning_rate_scheduler"]  # as T5X has them
 
-TRAINING_RECORD = "training_data.json"
 _RESTORE = "engine.RestoreCheckpointConfig"  # as gin knows it
 
 
@@ -141,10 +140,11 @@ class Trainer(t5x.trainer.Trainer):
         learning_rate_fn: Rate by T5X's step.
         num_microbatches: Parts of a batch computed one after the other, to need less memory.
         clip_norm: Global gradient norm above which gradients are scaled down.
+        early_stop: None: T5X's loop has no end before its last step.
         options: T5X's own.
 
     Raises:
-        ValueError: Microbatches with a normalizer that T5X takes from each microbatch alone, or
+        ValueError: ``early_stop`` is set; microbatches with a normalizer that T5X takes from each microbatch alone, or
             with an objective that compares the rows of a batch.
     """
 
@@ -154,8 +154,14 @@ class Trainer(t5x.trainer.Trainer):
         learning_rate_fn: Schedule,
         num_microbatches: int | None = None,
         clip_norm: float | None = None,
+        early_stop: int | None = None,
         **options,
     ):
+        if early_stop is not None:
+            raise ValueError(
+                f"EARLY_STOP is {early_stop}: T5X trains to its last step. Set it to None, or "
+                "train with xlt_jax.train."
+            )
         normalizer = options["model"].loss_normalizing_factor
         if (num_microbatches or 1) > 1 and isinstance(normalizer, str):
             raise ValueError(
@@ -228,9 +234,9 @@ class _Curve:
 
     def close(self, number: int) -> None:
         self._write_waiting()
-        record = _read_json(self._folder / TRAINING_RECORD)
-        if self._writes and record is not None:
-            _write_json(self._folder / TRAINING_RECORD, record | {"steps": number})
+        known = _read_json(self._folder / record.DATA_FILE)
+        if self._writes and known is not None:
+            _write_json(self._folder / record.DATA_FILE, known | {"steps": number})
 
     def _write_waiting(self) -> None:
         if self._waiting is None or not self._writes:
@@ -404,9 +410,9 @@ def first_step(model_dir: str, initial_checkpoint: str | list) -> int:
 
     A resumed run has it in its record: the initial checkpoint may be gone.
     """
-    record = _read_json(epath.Path(model_dir) / TRAINING_RECORD)
-    if record is not None and t5x.checkpoints.latest_step(model_dir) is not None:
-        return record["first_step"]
+    known = _read_json(epath.Path(model_dir) / record.DATA_FILE)
+    if known is not None and t5x.checkpoints.latest_step(model_dir) is not None:
+        return known["first_step"]
     return _step_of(initial_checkpoint) if initial_checkpoint else 0
 
 
@@ -461,19 +467,18 @@ def summarize_config(model_dir: str, summary_writer: Any | None, step: int) -> N
     first = first_step(model_dir, path)
     if step == first:
         dataset = gin.get_bindings("train/engine.DatasetConfig")
-        record = _training_record(dataset["mixture_or_task_name"], path or None, first)
-        _write_json(folder / TRAINING_RECORD, record)
+        tasks = _trained_tasks(dataset["mixture_or_task_name"], dataset["split"])
+        start = path or None
+        record.write(folder, tasks, initial_checkpoint=start, first_step=first, steps=first)
 
 
-def _training_record(mixture: str, initial_checkpoint: str | None, first: int) -> dict:
-    """As ``xlt_jax.train`` writes it; T5X does not count the examples of each task."""
-    tasks = mixtures.get(mixture).tasks
-    return {
-        "initial_checkpoint": initial_checkpoint,
-        "first_step": first,
-        "steps": first,
-        "tasks": {task: benchmarks.training_record(task, None) for task in tasks},
-    }
+def _trained_tasks(mixture: str, split: str) -> Iterator[record.TrainedTask]:
+    """As ``xlt_jax.train`` records them; T5X does not count the examples of each task."""
+    for task in mixtures.get(mixture).tasks:
+        benchmark, language = benchmarks.split_task(task)
+        rows = prompted(benchmark, language, split) if benchmark.labelled else []
+        hashes = [np.empty(0, np.uint64), *map(leaks.hashes, rows)]
+        yield record.TrainedTask(task, split, None, np.concatenate(hashes))
 
 
 def _read_json(path: epath.Path) -> dict | None:

@@ -17,13 +17,12 @@ from etils import epath
 from xlt_jax import configuration, files
 from xlt_jax.arrays import Params
 from xlt_jax.convert import restore
-from xlt_jax.data import features, mixtures, tokens
+from xlt_jax.data import budget, features, mixtures, record, tokens
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.evaluation import predictions, zero_shot
 from xlt_jax.evaluation.tensorboard import ScalarWriter
-from xlt_jax.registry import benchmarks
 from xlt_jax.training import checkpoint, partition, state, step
-from xlt_jax.training.config import CheckpointConfig, DatasetConfig
+from xlt_jax.training.config import CheckpointConfig, DatasetConfig, SaveCheckpointConfig
 from xlt_jax.training.model import EncoderDecoderModel, Trainer, check_whole_batches
 
 
@@ -90,6 +89,7 @@ def train(
         evaluator = inference_evaluator_cls(
             model.module, model.vocabulary, infer_eval_dataset_cfg, partitioner
         )
+    check_selection(checkpoint_cfg.save, trainer, evaluator)
 
     # ---------------------------------------------------------------- state: resumed, given or new
     optimizer = model.optimizer_def(trainer.learning_rate_fn)
@@ -97,12 +97,14 @@ def train(
     base_rng = jax.random.key(random_seed)
     initial = checkpoint_cfg.restore
     run = {"first_step": 0, "initial_checkpoint": initial.path if initial else None}
+    patience = Patience(checkpoint_cfg.save, trainer.early_stop)
     seen = np.zeros(len(tables), np.int64)  # examples of each task since the run's first step
     if saver.latest_step() is not None:
         train_state, saved = saver.restore(described)
         stream.restore(saved["stream"])
         seen = np.asarray([saved["examples"][table.name] for table in tables])
         run = saved["run"]
+        patience.restore(saved.get("patience"))
         print(f"Resuming {model_dir} at step {int(train_state.step):,}.")
     elif initial and initial.path:
         opened = restore.open_weights(initial.path, initial.mode)
@@ -148,6 +150,9 @@ def train(
     # ---------------------------------------------------------------- the loop
     log = RunLog(folder, total_steps, jax.process_index() == 0)
     log.start(now, described, tables, train_dataset_cfg.task_feature_lengths, summarize_config_fn)
+    drawn = (total_steps - run["first_step"]) * stream.examples_per_batch
+    sizes = {table.name: table.size for table in tables}
+    log.say(budget.warning(budget.expected(stream.rates, sizes, drawn)))
     stop = StopSignal()
     waiting: list[Mapping[str, Any]] = []  # metrics still on the device
     position = {}
@@ -160,9 +165,8 @@ def train(
             saver.save(number, train_state, position, metrics)
             saved_step = number
 
-    for batch, stream_state, examples in prefetch(
-        stream, partitioner.shard_batch, total_steps - now
-    ):
+    left = 0 if patience.spent else total_steps - now  # spent: this run stopped early before
+    for batch, stream_state, examples in prefetch(stream, partitioner.shard_batch, left):
         train_state, metrics = train_step(train_state, batch, base_rng)
         now += 1
         seen += examples
@@ -171,6 +175,7 @@ def train(
             "stream": stream_state,
             "examples": dict(zip(stream.names, seen.tolist())),
             "run": run,
+            "patience": patience.state(),
         }
         last = now == total_steps
         if now % stats_period == 0 or last:
@@ -185,26 +190,114 @@ def train(
                 with partitioner.context():
                     results = evaluator.run(train_state.params)
                 scores = predictions.scalars(results)
+                patience.take(scores)
+                position["patience"] = patience.state()
+                last = last or patience.spent
                 if jax.process_index() == 0:
                     predictions.write(folder / "inference_eval", now, results)
                     log.scores(now, scores)
         if last or (checkpoint_cfg.save.period and now % checkpoint_cfg.save.period == 0):
             save(now, scores)
-        if stop.requested:
+        if stop.requested or last:
             break
 
     # ---------------------------------------------------------------- the end
     if position:
         save(now)
     saver.close()
-    examples_seen = position.get("examples", dict(zip(stream.names, seen.tolist())))
-    log.finish(now, training_data(tables, examples_seen, run, now))
-    if stop.requested and now < total_steps:
+    log.finish()
+    if jax.process_index() == 0:
+        examples_seen = position.get("examples", dict(zip(stream.names, seen.tolist())))
+        trained = (
+            record.TrainedTask(table.name, table.split, examples_seen[table.name], table.hashes.ids)
+            for table in tables
+        )
+        record.write(folder, trained, steps=now, **run)
+    if patience.spent:
+        print(f"Stopped at step {now:,} of {total_steps:,}: {patience.words}.")
+    elif stop.requested and now < total_steps:
         print(
             f"\nStopped by {stop.requested.name} at step {now:,}, saved. The same command resumes."
         )
         sys.exit(128 + stop.requested)
     return now
+
+
+# ------------------------------------------------------------------------------------- selection
+class Patience:
+    """Counts evaluations without a better score; its state goes into checkpoints."""
+
+    def __init__(self, save: SaveCheckpointConfig, evaluations: int | None):
+        self._metric, self._evaluations = save.keep_best_metric, evaluations
+        self._sign = 1 if save.keep_best_mode == "max" else -1
+        self._best: float | None = None
+        self._waited = 0
+
+    def state(self) -> dict:
+        """JSON; see ``restore``."""
+        return {"best": self._best, "waited": self._waited}
+
+    def restore(self, state: Mapping[str, Any] | None) -> None:
+        """Goes on from ``state()``; None in checkpoints of older versions."""
+        if state:
+            self._best, self._waited = state["best"], state["waited"]
+
+    def take(self, scores: Mapping[str, float]) -> None:
+        """Counts one evaluation."""
+        if self._metric is None:
+            return
+        if self._metric not in scores:
+            raise ValueError(
+                f"KEEP_BEST_METRIC is {self._metric!r}; the evaluation gives {', '.join(scores)}."
+            )
+        value = scores[self._metric]
+        if self._best is None or self._sign * (value - self._best) > 0:
+            self._best, self._waited = value, 0
+        else:
+            self._waited += 1
+
+    @property
+    def spent(self) -> bool:
+        """Whether training should end."""
+        return self._evaluations is not None and self._waited >= self._evaluations
+
+    @property
+    def words(self) -> str:
+        """Why."""
+        return f"{self._waited} evaluations without a {self._metric} better than {self._best:.4f}"
+
+
+def check_selection(
+    save: SaveCheckpointConfig, trainer: Trainer, evaluator: zero_shot.Evaluator | None
+) -> None:
+    """Refuses a selection of checkpoints that no evaluation serves.
+
+    Raises:
+        ValueError: There is no metric or evaluation to select by, or it has no such metric.
+    """
+    if trainer.early_stop is not None and save.keep_best_metric is None:
+        raise ValueError(
+            f"EARLY_STOP is {trainer.early_stop}, but nothing says what is better: set "
+            "KEEP_BEST_METRIC, such as 'mean/english'."
+        )
+    if save.keep_best_metric is None:
+        return
+    if evaluator is None:
+        raise ValueError(
+            f"KEEP_BEST_METRIC is {save.keep_best_metric!r}, but nothing is evaluated: set "
+            "INFER_EVAL = @infer_eval/engine.DatasetConfig()."
+        )
+    mains = {task: table.benchmark.main_metric for task, table in evaluator.tables.items()}
+    names = {f"{task}/{metric}" for task, metric in mains.items()}
+    names |= {f"mean/{task.rpartition('.')[0]}" for task in mains}
+    names |= {f"mean/{'english' if task.endswith('.en') else 'non_english'}" for task in mains}
+    if save.keep_best_metric not in names and (
+        save.keep_best_metric.rpartition("/")[0] not in evaluator.tables
+    ):
+        raise ValueError(
+            f"KEEP_BEST_METRIC is {save.keep_best_metric!r}; EVAL_MIXTURE gives "
+            f"{', '.join(sorted(names))}."
+        )
 
 
 # ------------------------------------------------------------------------------------- data
@@ -216,7 +309,7 @@ def open_stream(
     tables = [tokens.tokens(task, config.split, vocabulary) for task in mixture.tasks]
     stream = features.BatchStream(
         tables,
-        mixture.rates({table.name: len(table) for table in tables}),
+        mixture.rates({table.name: table.size for table in tables}),
         feature_lengths=config.task_feature_lengths,
         batch_size=config.batch_size,
         vocabulary=vocabulary,
@@ -289,21 +382,6 @@ def weighted_means(metrics: list[Mapping[str, Any]]) -> dict[str, float]:
     return means
 
 
-def training_data(
-    tables: list[tokens.TokenTable], examples: Mapping[str, int], run: Mapping, steps: int
-) -> dict:
-    """What this run was trained on; the report's zero-shot audit follows ``initial_checkpoint``."""
-    return {
-        "initial_checkpoint": run["initial_checkpoint"],
-        "first_step": run["first_step"],
-        "steps": steps,
-        "tasks": {
-            table.name: benchmarks.training_record(table.name, examples[table.name])
-            for table in tables
-        },
-    }
-
-
 class RunLog:
     """A run's lines on the screen, metrics.jsonl and TensorBoard; only process 0 writes."""
 
@@ -337,6 +415,11 @@ class RunLog:
                 print(f"Warning: {cut:,} of {rows:,} {field} exceed {lengths[field]} tokens: cut.")
         files.write_text(self._folder / "parameters.txt", state.parameter_table(described.params))
         summarize_config_fn(self._folder, self._train, number)
+
+    def say(self, sentence: str | None) -> None:
+        """Prints a line, once for all processes; None for nothing."""
+        if self._writes and sentence:
+            print(sentence, flush=True)
 
     def train(self, number: int, metrics: list[Mapping[str, Any]]) -> None:
         """Logs the means over the steps since the last call."""
@@ -397,11 +480,10 @@ class RunLog:
             shown = "  ".join(f"{k} {v:.3f}" for k, v in scores.items() if k.startswith("mean/"))
             print(f"  zero-shot: {shown}", flush=True)
 
-    def finish(self, number: int, data: Mapping) -> None:
-        """Writes what the run was trained on and closes the files."""
+    def finish(self) -> None:
+        """Closes the files."""
         if self._writes:
             configuration.end_progress()
-            files.write_text(self._folder / "training_data.json", json.dumps(data, indent=1))
             self._write_lines()
             self._train.close()
             self._training_eval.close()

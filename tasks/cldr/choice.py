@@ -55,6 +55,8 @@ BENCHMARK = benchmarks.register(
         main_metric="accuracy",
         chance=chance.one_of_choices,
         max_target_tokens=32,
+        english_training=("cldr_choice.en",),
+        parallel=True,
         citation=facts.CITATION,
     )
 )

@@ -48,6 +48,7 @@ BENCHMARK = benchmarks.register(
         main_metric="accuracy",
         chance=chance.commonest,
         max_target_tokens=32,
+        parallel=True,
         citation=facts.CITATION,
     )
 )

@@ -38,6 +38,7 @@ BENCHMARK = benchmarks.register(
         main_metric="accuracy",
         chance=chance.commonest,
         max_target_tokens=8,
+        parallel=True,
         citation=facts.CITATION,
     )
 )

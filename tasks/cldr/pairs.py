@@ -65,6 +65,8 @@ BENCHMARK = benchmarks.register(
         main_metric="accuracy",
         chance=chance.commonest,
         max_target_tokens=8,
+        english_training=("cldr_pairs.en",),
+        parallel=True,
         citation=facts.CITATION,
     )
 )

@@ -58,6 +58,7 @@ BENCHMARK = benchmarks.register(
         request=benchmarks.Request.TRAIN_ONLY,
         kind="parallel",
         labelled=False,
+        parallel=True,
         citation=facts.CITATION,
     )
 )

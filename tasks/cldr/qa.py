@@ -54,6 +54,8 @@ BENCHMARK = benchmarks.register(
         main_metric="f1",
         chance=chance.one_of_three,
         max_target_tokens=24,
+        english_training=("cldr_qa.en",),
+        parallel=True,
         citation=facts.CITATION,
     )
 )

@@ -43,6 +43,7 @@ BENCHMARK = benchmarks.register(
         example_score=classification.exact,
         main_metric="accuracy",
         chance=chance.one_of_rows,
+        parallel=True,
         citation=facts.CITATION,
     )
 )

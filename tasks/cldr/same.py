@@ -1,21 +1,27 @@
-"""cldr_same: do two strings say the same? Intermediate task in 49 languages."""
+"""cldr_same: do two strings say the same? Intermediate task in 49 languages.
+
+Also for one kind of fact alone, as a domain: ``cldr_same_money`` and so on.
+"""
+
+import functools
 
 from tasks.cldr import chance, facts
 from xlt_jax.metrics import classification
 from xlt_jax.registry import benchmarks
 
 LABELS = ("yes", "no")
-_KINDS = ("name", "date", "money", "measure")
+# Kind of fact -> the domain whose part it takes in studies of domains.
+DOMAINS = {"name": "general", "date": "news", "money": "financial", "measure": "scientific"}
 
 
-def plan(draw: facts.Draw, index: int) -> tuple:
+def plan(draw: facts.Draw, index: int, kinds: tuple[str, ...] = tuple(DOMAINS)) -> tuple:
     """(all facts, first facts, style, second facts, style, label).
 
     Lists of two names in two orders, with one replaced under "no"; values in two styles, of which
     one is another value under "no".
     """
     label = LABELS[index % 2]
-    kind = draw.choice(_KINDS)
+    kind = draw.choice(kinds)
     if kind == "name":
         one, two, three = draw.names(3)
         first, second = (one, two), ((two, one) if label == "yes" else (two, three))
@@ -43,20 +49,29 @@ def prompt(row: benchmarks.Row) -> dict:
     return {"inputs": inputs, "targets": row["label"], "choices": LABELS}
 
 
-BENCHMARK = benchmarks.register(
-    benchmarks.Benchmark(
-        name="cldr_same",
+def _benchmark(name: str, kinds: tuple[str, ...], domain: str) -> benchmarks.Benchmark:
+    planned = functools.partial(plan, kinds=kinds)
+    return benchmarks.Benchmark(
+        name=name,
         description="Do two localised phrases say the same?",
         languages=facts.LANGUAGES,
-        source=facts.rows("cldr_same", plan, render, english_train=facts.ENGLISH_TRAIN_ROWS),
+        source=facts.rows(name, planned, render, english_train=facts.ENGLISH_TRAIN_ROWS),
         prompt=prompt,
         request=benchmarks.Request.RANK,
         kind="pair",
+        domain=domain,
         metric=classification.accuracy,
         example_score=classification.exact,
         main_metric="accuracy",
         chance=chance.commonest,
         max_target_tokens=8,
+        parallel=True,
         citation=facts.CITATION,
     )
+
+
+BENCHMARK = benchmarks.register(_benchmark("cldr_same", tuple(DOMAINS), "general"))
+BY_KIND = tuple(
+    benchmarks.register(_benchmark(f"cldr_same_{kind}", (kind,), domain))
+    for kind, domain in DOMAINS.items()
 )

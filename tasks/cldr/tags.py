@@ -91,6 +91,8 @@ BENCHMARK = benchmarks.register(
         main_metric="token_accuracy",
         chance=chance.tags,
         max_target_tokens=16,
+        english_training=("cldr_tags.en",),
+        parallel=True,
         citation=facts.CITATION,
     )
 )

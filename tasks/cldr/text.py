@@ -76,6 +76,7 @@ BENCHMARK = benchmarks.register(
         kind="text",
         labelled=False,
         noise=True,
+        parallel=True,
         citation=facts.CITATION,
     )
 )

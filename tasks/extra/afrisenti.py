@@ -45,6 +45,7 @@ BENCHMARK = register(
         main_metric="accuracy",
         chance=prompts.largest_class,
         max_target_tokens=8,
+        domain="social media",
         citation="Muhammad et al. 2023",
         licence="CC BY 4.0",
         downloads=tuple(

@@ -12,6 +12,7 @@ from xlt_jax.registry.benchmarks import (
     Benchmark,
     Example,
     Files,
+    Overlap,
     Row,
     Tfds,
     register,
@@ -57,6 +58,14 @@ BENCHMARK = register(
         prompt=prompt,
         **families.PAIRS,
         export=label_numbers,
+        parallel=True,
+        overlaps=(
+            Overlap(
+                "paws_wiki",
+                {split: (split,) for split in ("train", "validation", "test")},
+                "PAWS-X is a part of PAWS-Wiki and its translation, split by split.",
+            ),
+        ),
         english_training=("pawsx.en",),
         version="2",
         citation="Yang et al. 2019",

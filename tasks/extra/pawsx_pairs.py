@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from tasks import families
 from tasks.extra import pawsx
 from xlt_jax.data import formats
-from xlt_jax.registry.benchmarks import Benchmark, Files, Row, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Overlap, Row, register
 
 _LANGUAGES = pawsx.BENCHMARK.languages
 _PAIRS = {f"{first}-{second}": first for first in _LANGUAGES for second in _LANGUAGES}
@@ -55,6 +55,14 @@ BENCHMARK = register(
         ),
         prompt=pawsx.BENCHMARK.prompt,
         **families.PAIRS,
+        parallel=True,
+        overlaps=tuple(
+            Overlap(name, {split: (split,) for split in _SPLITS}, note)
+            for name, note in (
+                ("pawsx", "PAWS-X's rows, the two sentences in two languages."),
+                ("paws_wiki", pawsx.BENCHMARK.overlaps[0].note),
+            )
+        ),
         english_training=("pawsx.en",),
         citation="Yang et al. 2019; Huang et al. 2021",
         licence=pawsx.BENCHMARK.licence,

@@ -41,6 +41,7 @@ BENCHMARK = register(
         kind="classification",
         chance=prompts.largest_class,
         max_target_tokens=8,
+        parallel=True,
         english_training=("sib200.en",),
         citation="Adelani et al. 2024",
         licence="text CC BY-SA 4.0 (FLORES-200), labels Apache 2.0",

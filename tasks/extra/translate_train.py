@@ -10,7 +10,16 @@ import csv
 from tasks.extra import pawsx
 from tasks.xtreme_r import mlqa, tydiqa, xnli, xquad
 from xlt_jax.data import formats, prompts
-from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Request, Row, Tfds, register
+from xlt_jax.registry.benchmarks import (
+    Benchmark,
+    Download,
+    Files,
+    Overlap,
+    Request,
+    Row,
+    Tfds,
+    register,
+)
 
 _TRAIN = {"train": "train"}
 _FOLDER = "xtreme_translations"
@@ -37,7 +46,9 @@ def _question(row: Row) -> dict | None:
     return prompts.question(row["question"], row["context"], row["answers"]["text"])
 
 
-def _benchmark(name, kind, languages, source, prompt, citation, licence, pattern) -> Benchmark:
+def _benchmark(
+    name, english, kind, languages, source, prompt, citation, licence, pattern
+) -> Benchmark:
     return Benchmark(
         name=f"{name}_translate_train",
         description="English training rows in machine translation.",
@@ -46,6 +57,11 @@ def _benchmark(name, kind, languages, source, prompt, citation, licence, pattern
         prompt=prompt,
         request=Request.TRAIN_ONLY,
         kind=kind,
+        overlaps=(
+            Overlap(
+                english, {"train": ("train",)}, "Its English training rows in machine translation."
+            ),
+        ),
         citation=f"{citation}; translations: Hu et al. 2020",
         licence=licence,
         downloads=tuple(
@@ -70,6 +86,7 @@ _TYDIQA = "TyDiQA-GoldP/translate-train/tydiqa.translate.train.en-{language}.jso
 XNLI = register(
     _benchmark(
         "xnli",
+        "mnli",
         "pair",
         _others(xnli.BENCHMARK.languages),
         (
@@ -85,6 +102,7 @@ XNLI = register(
 )
 PAWSX = register(
     _benchmark(
+        "pawsx",
         "pawsx",
         "pair",
         _others(pawsx.BENCHMARK.languages),
@@ -102,6 +120,7 @@ PAWSX = register(
 XQUAD = register(
     _benchmark(
         "xquad",
+        "squad",
         "qa",
         tuple(code for code in _others(xquad.BENCHMARK.languages) if code != "ro"),
         (
@@ -116,6 +135,7 @@ XQUAD = register(
 )
 TYDIQA = register(
     _benchmark(
+        "tydiqa",
         "tydiqa",
         "qa",
         _others(tydiqa.BENCHMARK.languages),

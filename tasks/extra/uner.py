@@ -8,9 +8,9 @@ mT5's format, as WikiANN's.
 from collections.abc import Iterator
 
 from tasks import families
-from tasks.xtreme_r import panx
+from tasks.xtreme_r import udpos
 from xlt_jax.data import formats, prompts
-from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Row, register
+from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Overlap, Row, register
 
 _ALL = {"train": "train", "validation": "dev", "test": "test"}
 _TEST = {"test": "test"}
@@ -46,7 +46,20 @@ _columns = formats.tagged_words(word=1, tag=2)
 def read_iob2(path, language: str) -> Iterator[Row]:
     """Sentences; tags other than of persons, organisations and places count as O."""
     for row in _columns(path):
-        yield row | {"tags": [tag if tag in panx.TAGS else "O" for tag in row["tags"]]}
+        yield row | {"tags": prompts.tags_of(prompts.ENTITY_LABELS, row["tags"])}
+
+
+def _overlaps(treebank: str) -> tuple[Overlap, ...]:
+    splits, repositories = _TREEBANKS[treebank]
+    same = {split: (split,) for split in splits}
+    found = []
+    if set(repositories) & set(udpos.BENCHMARK.languages):
+        note = "UNER marks entities in the sentences of a UD treebank, split by split."
+        found.append(Overlap(udpos.BENCHMARK.name, same, note))
+    if treebank == "gsdsimp":
+        note = "The same sentences in traditional and in simplified characters."
+        found.append(Overlap("uner_gsd", same, note))
+    return tuple(found)
 
 
 def _benchmark(treebank: str) -> Benchmark:
@@ -62,6 +75,8 @@ def _benchmark(treebank: str) -> Benchmark:
         ),
         prompt=lambda row: prompts.entities(row["tokens"], row["tags"]),
         **families.ENTITIES,
+        parallel=treebank == "pud",
+        overlaps=_overlaps(treebank),
         english_training=("uner_ewt.en",),
         citation="Mayhew et al. 2024",
         licence="of each treebank, CC BY-SA 4.0 or 3.0",

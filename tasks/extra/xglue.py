@@ -67,12 +67,17 @@ def _classes(
             f"xglue.{name}.{{language}}.{{split}}",
         ),
         prompt=lambda row: prompts.classification(
-            name, text(row), words[row["label"]], tuple(words.values())
+            name,
+            text(row),
+            words[row["label"]],
+            tuple(words.values()),
+            texts=[row[column] for column in columns[:-1]],
         ),
         **families.CLASSES,
         kind="classification" if name == "nc" else "pair",
         chance=prompts.largest_class,
         max_target_tokens=8,
+        domain="news" if name == "nc" else "general",
         english_training=(f"xglue_{name}.en",),
         citation="Liang et al. 2020",
         licence="see microsoft.github.io/XGLUE",
@@ -97,9 +102,14 @@ def _generation(name: str, description: str, languages: str, prefix: str) -> Ben
         source=_files(
             name.upper(), codes, read_two_files, f"xglue.{name}.{{language}}.src.{{split}}"
         ),
-        prompt=lambda row: {"inputs": f"{prefix}: {row['source']}", "targets": row["target"]},
+        prompt=lambda row: {
+            "inputs": f"{prefix}: {row['source']}",
+            "targets": row["target"],
+            "texts": (row["source"], row["target"]),
+        },
         request=Request.TRAIN_ONLY,
         kind="generation",
+        domain="news" if name == "ntg" else "general",
         citation="Liang et al. 2020",
         licence="see microsoft.github.io/XGLUE",
         downloads=(_DOWNLOAD,),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from tasks import families
 from tasks.xtreme_r import xnli
 from xlt_jax.data import formats
-from xlt_jax.registry.benchmarks import Benchmark, Files, Row, Tfds, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Overlap, Row, Tfds, register
 
 _PAIRS = {
     f"{first}-{second}": first
@@ -62,6 +62,15 @@ BENCHMARK = register(
         ),
         prompt=xnli.BENCHMARK.prompt,
         **families.PAIRS,
+        parallel=True,
+        overlaps=(
+            Overlap(
+                "xnli",
+                {split: (split,) for split in _SPLITS},
+                "XNLI's rows, the premise in one language and the hypothesis in another.",
+            ),
+            *xnli.BENCHMARK.overlaps,
+        ),
         english_training=("mnli.en",),
         citation="Conneau et al. 2018; Huang et al. 2021",
         licence=xnli.BENCHMARK.licence,

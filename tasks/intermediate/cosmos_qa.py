@@ -24,6 +24,7 @@ BENCHMARK = register(
             f"question: {row['question']} context: {row['context']}",
             [row[f"answer{number}"] for number in range(4)],
             int(row["label"]),
+            texts=(row["context"], row["question"]),
         ),
         **families.CHOICES,
         max_target_tokens=64,

@@ -12,9 +12,10 @@ _SPLITS = {"train": "trn", "validation": "dev", "test": "tst"}
 
 def prompt(row: Row) -> dict | None:
     """``socialiqa: context question choice1: ...`` -> the right answer."""
+    texts = (row["context"], row["question"])
     answers = [row[f"answer{letter}"] for letter in "ABC"]
-    context = f"{row['context']} {row['question']}"
-    return prompts.multiple_choice("socialiqa", context, answers, "ABC".index(row["correct"]))
+    right = "ABC".index(row["correct"])
+    return prompts.multiple_choice("socialiqa", " ".join(texts), answers, right, texts)
 
 
 BENCHMARK = register(

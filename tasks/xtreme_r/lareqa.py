@@ -9,9 +9,10 @@ import functools
 from collections.abc import Iterator
 
 from tasks import downloads, families
+from tasks.xtreme_r import xquad
 from xlt_jax.data import formats, sources
 from xlt_jax.registry import xtreme
-from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Row, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Overlap, Request, Row, register
 
 _LANGUAGES = xtreme.task("lareqa").languages
 _URL = "https://raw.githubusercontent.com/google-research-datasets/lareqa/master/xquad-r"
@@ -19,6 +20,10 @@ _DOWNLOADS = tuple(
     downloads.known(f"{_URL}/{code}.json", f"lareqa_xquad_r/{code}.json") for code in _LANGUAGES
 )
 _CITATION, _LICENCE = "Roy et al. 2020", "CC BY-SA 4.0"
+_OVERLAPS = (
+    Overlap(xquad.BENCHMARK.name, {"test": ("test",)}, "LAReQA asks XQuAD's questions."),
+    *xquad.OVERLAPS,
+)
 
 
 def read_sentences(path, language: str) -> Iterator[Row]:
@@ -57,13 +62,21 @@ def read_questions(path, language: str) -> Iterator[Row]:
 
 def candidate(row: Row) -> dict:
     """A sentence before the paragraph it stands in."""
-    return {"inputs": f"answer: {row['sentence']} {row['paragraph']}", "targets": ""}
+    return {
+        "inputs": f"answer: {row['sentence']} {row['paragraph']}",
+        "targets": "",
+        "texts": (row["sentence"], row["paragraph"]),
+    }
 
 
 def query(row: Row) -> dict:
     """A question; its reference is the candidates that answer it, in all languages."""
     answers = _answers()[row["question_id"]]
-    return {"inputs": f"question: {row['question']}", "targets": " ".join(answers)}
+    return {
+        "inputs": f"question: {row['question']}",
+        "targets": " ".join(answers),
+        "texts": (row["question"],),
+    }
 
 
 def _paragraphs(path) -> Iterator[Row]:
@@ -96,6 +109,8 @@ CANDIDATES = register(
         prompt=candidate,
         request=Request.CANDIDATES,
         kind="retrieval",
+        parallel=True,
+        overlaps=_OVERLAPS,
         citation=_CITATION,
         licence=_LICENCE,
         downloads=_DOWNLOADS,
@@ -110,6 +125,8 @@ BENCHMARK = register(
         prompt=query,
         **families.RANKINGS,
         candidates=CANDIDATES.name,
+        parallel=True,
+        overlaps=_OVERLAPS,
         english_training=("squad_sentences.en",),
         citation=_CITATION,
         licence=_LICENCE,

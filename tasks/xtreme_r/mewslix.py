@@ -61,9 +61,10 @@ def query(row: Row) -> dict | None:
     left, right = text[sentence[0] : start].strip(), text[end : sentence[1]].strip()
     marked = " ".join(filter(None, (left, "{", text[start:end], "}", right)))
     inputs = f"{text[start:end]}: {marked}"
+    made = {"inputs": inputs, "texts": (text[slice(*sentence)],)}
     if "entity" in row:  # training pairs
-        return {"inputs": inputs, "targets": entity(row["entity"])["inputs"]}
-    return {"inputs": inputs, "targets": row["entity_id"]} if row["entity_id"] else None
+        return made | {"targets": entity(row["entity"])["inputs"]}
+    return made | {"targets": row["entity_id"]} if row["entity_id"] else None
 
 
 def entity(row: Row) -> dict:
@@ -117,6 +118,7 @@ BENCHMARK = register(
         prompt=query,
         **families.RANKINGS,
         candidates=CANDIDATES.name,
+        domain="news",
         english_training=("mewslix_pairs.en",),
         citation=_CITATION,
         licence=_LICENCE,

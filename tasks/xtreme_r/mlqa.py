@@ -39,6 +39,7 @@ BENCHMARK = register(
         ),
         **families.QUESTIONS | {"metric": metric, "example_score": example_score},
         language_aware=True,
+        parallel=True,  # in part: a question is there in four languages on average
         english_training=("squad.en",),
         citation="Lewis et al. 2020",
         licence="CC BY-SA 3.0",

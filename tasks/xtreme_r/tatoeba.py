@@ -90,6 +90,7 @@ BENCHMARK = register(
             "inputs": row["sentence"],
             "targets": str(row["number"]),
             "english": row["english"],
+            "texts": (row["sentence"], row["english"]),
         },
         request=Request.EMBED,
         candidates=ENGLISH.name,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tasks import downloads, families
 from xlt_jax.data import formats, prompts
 from xlt_jax.registry import xtreme
-from xlt_jax.registry.benchmarks import Benchmark, Example, Files, Row, register
+from xlt_jax.registry.benchmarks import Benchmark, Example, Files, Overlap, Row, register
 
 _LANGUAGES = xtreme.task("xcopa").languages
 _SPLITS = {"validation": "val", "test": "test"}
@@ -17,9 +17,12 @@ _URL = "https://raw.githubusercontent.com/cambridgeltl/xcopa/master/data"
 
 def prompt(row: Row) -> dict | None:
     """``copa: premise What was the cause? choice1: ... choice2: ...`` -> the right choice."""
-    context = f"{row['premise']} What was the {row['question']}?"
     return prompts.multiple_choice(
-        "copa", context, (row["choice1"], row["choice2"]), int(row["label"])
+        "copa",
+        f"{row['premise']} What was the {row['question']}?",
+        (row["choice1"], row["choice2"]),
+        int(row["label"]),
+        texts=(row["premise"],),
     )
 
 
@@ -45,6 +48,14 @@ BENCHMARK = register(
         prompt=prompt,
         **families.CHOICES,
         export=choice_numbers,
+        parallel=True,
+        overlaps=(
+            Overlap(
+                "copa",
+                {"validation": ("validation",)},
+                "XCOPA's rows are translations of COPA's, in the same order.",
+            ),
+        ),
         max_target_tokens=64,
         english_training=("social_i_qa.en", "copa.en"),
         citation="Ponti et al. 2020",

@@ -9,12 +9,14 @@ from xlt_jax.registry.benchmarks import (
     Benchmark,
     Example,
     Files,
+    Overlap,
     Row,
     Tfds,
     register,
 )
 
 _SPLITS = {"validation": "dev", "test": "test"}
+_ENGLISH = ("train", "validation")
 _original = formats.table("language", "gold_label", "sentence1", "sentence2")
 read_xtreme = formats.table("premise", "hypothesis", "label", quoted=True, header=False)
 
@@ -62,6 +64,15 @@ BENCHMARK = register(
         prompt=prompt,
         **families.PAIRS,
         export=label_names,
+        parallel=True,
+        overlaps=(
+            Overlap(
+                "mnli",
+                dict.fromkeys(_SPLITS, _ENGLISH),
+                "XNLI was made in MultiNLI's manner, from the same ten genres.",
+                texts=False,
+            ),
+        ),
         english_training=("mnli.en",),
         version="2",
         citation="Conneau et al. 2018",

@@ -3,10 +3,18 @@
 from tasks import downloads, families
 from xlt_jax.data import formats, prompts
 from xlt_jax.registry import xtreme
-from xlt_jax.registry.benchmarks import Benchmark, Files, Tfds, register
+from xlt_jax.registry.benchmarks import Benchmark, Files, Overlap, Tfds, register
 
 _LANGUAGES = xtreme.task("xquad").languages
 _URL = "https://raw.githubusercontent.com/deepmind/xquad/master"
+OVERLAPS = tuple(
+    Overlap(
+        name,
+        {"test": ("validation",)},
+        "XQuAD's 240 paragraphs and their questions are of SQuAD 1.1's development set.",
+    )
+    for name in ("squad", "squad_v2", "squad_sentences")
+)
 
 BENCHMARK = register(
     Benchmark(
@@ -25,6 +33,8 @@ BENCHMARK = register(
             row["question"], row["context"], row["answers"]["text"]
         ),
         **families.QUESTIONS,
+        parallel=True,
+        overlaps=OVERLAPS,
         english_training=("squad.en",),
         version="2",
         citation="Artetxe et al. 2020",

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,34 @@ def test_failure_stops_with_log_path_and_last_lines_then_goes_on(place):
     assert status == 0
     assert "[pretrain] finished before" in text
     assert "[a_finetune] runs again: the command changed (--gin.FAIL=1)" in text
+
+
+def test_with_keep_going_a_failure_stops_what_starts_from_it_only(place):
+    experiment = recipe(place.gin, a_finetune={"FAIL": 1})
+    stages = (*experiment.stages, Stage("a_score", (place.gin,), start_from="a_finetune", arm="a"))
+    status, text = place.go(replace(experiment, stages=stages), keep_going=True)
+    assert status == 1
+    assert "[a_finetune] failed (1)" in text and "Not started: a_score" in text
+    assert (place.out / "b_finetune" / "done.json").exists()
+    assert "report of" in text  # says what is missing
+
+
+def test_seeds_of_an_earlier_call_stay_in_the_record(place):
+    for seeds in ((0,), (2, 1)):
+        assert place.go(recipe(place.gin).with_seeds(seeds))[0] == 0
+    record = json.loads((place.out / "recipe.json").read_text())
+    assert record["seeds"] == [0, 1, 2]
+    assert {entry["name"] for entry in record["stages"]} == {
+        f"{name}.seed{seed}"
+        for name in ("pretrain", "a_finetune", "b_finetune")
+        for seed in (0, 1, 2)
+    }
+    assert all((place.out / entry["name"] / "done.json").exists() for entry in record["stages"])
+
+
+def test_says_how_much_is_left(place):
+    _, text = place.go(recipe(place.gin))
+    assert "1 of 3 stages are done, about 1 min left." in text
 
 
 @pytest.mark.parametrize("changed", ["bindings", "gin file", "included file"])

@@ -26,30 +26,21 @@ def write_experiment(
     arms: tuple[str, ...] = tuple(ARMS),
     benchmarks: tuple[str, ...] = tuple(BENCHMARKS),
     curves: bool = False,
+    seeds: tuple[int, ...] = (),
 ) -> Path:
-    """``score(arm, benchmark, code)`` is the share of right rows; the same rows are hard."""
+    """``score(arm, benchmark, code)`` is the share of right rows; the same rows are hard.
+
+    With ``seeds`` all stages but the first have one, as ``name.seed1``, and ``score`` takes it as a
+    fourth argument.
+    """
     stages = [stage("pretrain", None, "train", None)]
     write_training(root / "pretrain", None, {f"cldr_text.{c}": False for c in codes}, curves=curves)
     for arm in ARMS:
-        start = "pretrain"
-        if arm in INTERMEDIATE:
-            name = f"{arm}_intermediate"
-            stages.append(stage(name, arm, "train", start))
-            tasks = {f"cldr_kind.{code}": True for code in INTERMEDIATE[arm]}
-            write_training(root / name, start, tasks, curves=curves)
-            start = name
-        stages.append(stage(f"{arm}_finetune", arm, "train", start))
-        tasks = {f"{name}.en": True for name in benchmarks}
-        write_training(root / f"{arm}_finetune", start, tasks, curves=curves)
-        stages.append(stage(f"{arm}_zero_shot", arm, "evaluate", f"{arm}_finetune"))
-        if arm not in arms:
-            continue
-        scored = root / f"{arm}_zero_shot"
-        for benchmark in benchmarks:
-            for code in codes:
-                right = round(n * score(arm, benchmark, code))
-                write_task(scored, benchmark, code, [1.0] * right + [0.0] * (n - right))
-        write_json(scored / "done.json", done(stages[-1]))
+        for seed in seeds or (None,):
+            stages += _write_arm(
+                root, arm, seed, codes, n, benchmarks,
+                score=score if arm in arms else None, curves=curves,
+            )  # fmt: skip
     recipe = {
         "name": "synthetic",
         "description": "Known scores.",
@@ -57,13 +48,53 @@ def write_experiment(
         "comparisons": [["multitask", "english"], ["multitask", "none"], ["english", "none"]],
         "stages": stages,
     }
+    if seeds:
+        recipe |= {"seeds": list(seeds), "scale": "local", "question": "Is it better in many?"}
     write_json(root / "recipe.json", recipe)
     return root
 
 
-def write_task(scored: Path, benchmark: str, code: str, scores: list[float]) -> None:
-    """Metrics and rows; the order of hardness is the same in every arm."""
-    metric, chance = BENCHMARKS[benchmark]
+def _write_arm(root, arm, seed, codes, n, benchmarks, *, score, curves) -> list[dict]:
+    """Stages of an arm in a seed; without ``score`` its evaluation was not run."""
+    suffix, start, stages = "" if seed is None else f".seed{seed}", "pretrain", []
+    if arm in INTERMEDIATE:
+        name = f"{arm}_intermediate{suffix}"
+        stages.append(stage(name, arm, "train", start, seed))
+        tasks = {f"cldr_kind.{code}": True for code in INTERMEDIATE[arm]}
+        write_training(root / name, start, tasks, curves=curves)
+        start = name
+    trained, scored = f"{arm}_finetune{suffix}", f"{arm}_zero_shot{suffix}"
+    stages.append(stage(trained, arm, "train", start, seed))
+    tasks = {f"{name}.en": True for name in benchmarks}
+    write_training(root / trained, start, tasks, curves=curves)
+    stages.append(stage(scored, arm, "evaluate", trained, seed))
+    if score:
+        for benchmark in benchmarks:
+            for code in codes:
+                where = (arm, benchmark, code) if seed is None else (arm, benchmark, code, seed)
+                right = round(n * score(*where))
+                write_task(root / scored, benchmark, code, [1.0] * right + [0.0] * (n - right))
+        write_json(root / scored / "done.json", done(stages[-1]))
+    return stages
+
+
+def write_task(
+    scored: Path,
+    benchmark: str,
+    code: str,
+    scores: list[float],
+    *,
+    metrics: dict | None = None,
+    answers: list[tuple[str, str]] | None = None,
+    texts: list[list[str]] | None = None,
+    **facts,
+) -> None:
+    """Metrics and rows; the order of hardness is the same in every arm.
+
+    ``metrics`` are all of them, the main one first (the mean of the scores without it); ``answers``
+    are (target, prediction) and ``texts`` hashes of each row; ``facts`` go into the metrics' line.
+    """
+    metric, chance = BENCHMARKS.get(benchmark, (next(iter(metrics or {"f1": 0})), 0.0))
     folder = scored / "inference_eval"
     folder.mkdir(parents=True, exist_ok=True)
     order = np.random.default_rng(len(scores)).permutation(len(scores))
@@ -71,8 +102,12 @@ def write_task(scored: Path, benchmark: str, code: str, scores: list[float]) -> 
         {"input": {"id": f"r{i}", "inputs": ""}, "target": "", "prediction": "", "score": scores[j]}
         for i, j in enumerate(order)
     ]
+    for row, (target, prediction) in zip(rows, answers or ()):
+        row |= {"target": target, "prediction": prediction}
+    for row, hashes in zip(rows, texts or ()):
+        row["texts"] = hashes
     line = {"step": STEP, "aaa_other": 0.987, metric: sum(scores) / len(scores)}
-    line |= {"n": len(scores), "chance": chance, "truncated": 0}
+    line |= {"n": len(scores), "chance": chance, "truncated": 0} | (metrics or {}) | facts
     write_lines(
         folder / f"{benchmark}.{code}-metrics.jsonl", [line | {"step": 1, metric: 0.0}, line]
     )
@@ -110,9 +145,12 @@ def write_training(folder: Path, start: str | None, tasks: dict, *, curves: bool
         )  # fmt: skip
 
 
-def stage(name: str, arm: str | None, program: str, start: str | None) -> dict:
+def stage(
+    name: str, arm: str | None, program: str, start: str | None, seed: int | None = None
+) -> dict:
     shell = f"python -m xlt_jax.{program} \\\n    --gin.MODEL_DIR=\"'runs/x/{name}'\""
-    return {"name": name, "arm": arm, "program": program, "start_from": start, "shell": shell}
+    entry = {"name": name, "arm": arm, "program": program, "start_from": start, "shell": shell}
+    return entry if seed is None else entry | {"seed": seed}
 
 
 def done(entry: dict) -> dict:

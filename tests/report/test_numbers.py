@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 from synthetic import ARMS, BENCHMARKS, write_experiment, write_task
 
-from xlt_jax.report import cost, intervals, runs, words
-from xlt_jax.report.tables import CSV_COLUMNS, Results
+from xlt_jax.report import cost, exports, groups, runs, words
+from xlt_jax.report.tables import Results
 
 CODES = ("en", "de", "sw", "th", "yo")
 
@@ -29,15 +29,16 @@ def results(tmp_path_factory):
 
 
 def test_csv_has_every_score_exactly(results):
-    lines = list(csv.reader(results.csv_text().splitlines()))
-    assert tuple(lines[0]) == CSV_COLUMNS
-    found = {tuple(line[:3]): line[3:] for line in lines[1:]}
-    assert len(lines) - 1 == len(found) == len(ARMS) * len(BENCHMARKS) * len(CODES)
-    for (arm, benchmark, code), (metric, value, chance, n) in found.items():
-        assert metric == BENCHMARKS[benchmark][0]  # not the other metric in the file
-        assert float(value) == pytest.approx(known(arm, benchmark, code))
-        assert float(chance) == pytest.approx(BENCHMARKS[benchmark][1], abs=1e-6)
-        assert n == "200"
+    lines = list(csv.DictReader(exports.scores_csv(results).splitlines()))
+    assert len({(line["arm"], line["benchmark"], line["language"]) for line in lines}) == len(lines)
+    assert len(lines) == len(ARMS) * len(BENCHMARKS) * len(CODES)
+    for line in lines:
+        arm, benchmark, code = line["arm"], line["benchmark"], line["language"]
+        assert line["metric"] == BENCHMARKS[benchmark][0]  # not the other metric in the file
+        assert float(line["value"]) == pytest.approx(known(arm, benchmark, code))
+        assert float(line["chance"]) == pytest.approx(BENCHMARKS[benchmark][1], abs=1e-6)
+        assert (line["n"], line["seed"]) == ("200", "")
+        assert line["exposure"] == results.exposure(arm, benchmark, code).value
 
 
 def test_means_are_over_other_languages_then_benchmarks(results):
@@ -70,73 +71,6 @@ def test_interval_of_a_mean_over_languages_adds_their_variances(results):
     assert row.others.high - row.others.low == pytest.approx(2 * half, rel=0.1)
 
 
-def test_bootstrap_agrees_with_scipy():
-    rng = np.random.default_rng(1)
-    one = rng.beta(2, 3, 150)  # partial credit, as F1 of answers
-    other = np.clip(one + rng.normal(0.05, 0.2, 150), 0, 1)
-    rows = {name: dict(enumerate(x)) for name, x in (("one", one), ("other", other))}
-    rows = {arm: {str(i): (v, 1.0) for i, v in scores.items()} for arm, scores in rows.items()}
-    means = intervals.resample_rows(rows, "key")
-    mine = intervals.estimate(np.mean(other - one), means["other"] - means["one"])
-    theirs = stats.bootstrap(
-        (other - one,), np.mean, method="percentile", n_resamples=5000, rng=0
-    ).confidence_interval
-    assert mine.low == pytest.approx(theirs.low, abs=0.003)
-    assert mine.high == pytest.approx(theirs.high, abs=0.003)
-
-
-def test_interval_covers_the_truth_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    covered = 0
-    for trial in range(300):
-        rows = {"arm": {str(i): (float(x), 1.0) for i, x in enumerate(rng.random(200) < 0.4)}}
-        found = intervals.estimate(0.4, intervals.resample_rows(rows, str(trial))["arm"])
-        covered += found.low <= 0.4 <= found.high
-    assert 0.91 <= covered / 300 <= 0.98
-
-
-def test_pairing_makes_equal_arms_differ_by_exactly_zero():
-    scores = {str(i): (float(i % 3 == 0), 1.0) for i in range(100)}
-    means = intervals.resample_rows({"a": scores, "b": dict(scores)}, "key")
-    assert np.array_equal(means["a"], means["b"])
-    assert means["a"].std() > 0
-
-
-def test_f1_over_all_rows_is_resampled_as_a_ratio_of_sums():
-    rng = np.random.default_rng(5)
-    right, wrong, lost = rng.integers(0, 4, (3, 80))
-    counts = np.stack([2.0 * right, 2.0 * right + wrong + lost], axis=1)
-    rows = {"arm": {str(i): tuple(pair) for i, pair in enumerate(counts)}}
-    f1 = counts[:, 0].sum() / counts[:, 1].sum()
-    mine = intervals.estimate(f1, intervals.resample_rows(rows, "key")["arm"])
-    theirs = stats.bootstrap(
-        tuple(counts.T),
-        lambda share, weight, axis: share.sum(axis) / weight.sum(axis),
-        paired=True,
-        method="percentile",
-        n_resamples=5000,
-        rng=0,
-    ).confidence_interval
-    assert mine.low == pytest.approx(theirs.low, abs=0.004)
-    assert mine.high == pytest.approx(theirs.high, abs=0.004)
-
-
-def test_rows_that_an_arm_lacks_do_not_count_as_wrong():
-    full = {str(i): (1.0, 1.0) for i in range(50)}
-    half = {str(i): (1.0, 1.0) for i in range(25)}
-    means = intervals.resample_rows({"a": full, "b": half, "c": {}}, "key")
-    assert np.allclose(means["a"], 1) and np.allclose(means["b"], 1)
-    assert np.isnan(means["c"]).all()
-
-
-def test_language_interval_is_that_of_a_sample_of_languages():
-    values = np.random.default_rng(3).normal(0.5, 0.1, 40)
-    table = {f"l{i}": value for i, value in enumerate(values)}
-    found = intervals.estimate(values.mean(), intervals.resample_languages([table]))
-    half = 1.96 * values.std() / math.sqrt(40)
-    assert found.high - found.low == pytest.approx(2 * half, rel=0.1)
-
-
 def test_differences_have_sign_size_and_interval(results):
     ten, five, minus = results.comparisons
     assert (ten.arm, ten.baseline) == ("multitask", "english")
@@ -149,8 +83,11 @@ def test_differences_have_sign_size_and_interval(results):
         assert all(found.value == pytest.approx(0) for found in comparison.source.values())
     # Rows are nested (what one arm gets right the better one does too): difference of Bernoullis.
     cell = ten.cells["cldr_qa", "th"]
-    half = 1.96 * math.sqrt(0.1 * 0.9 / 200)
-    assert cell.high - cell.low == pytest.approx(2 * half, rel=0.15)
+    error = math.sqrt(0.1 * 0.9 / 200)
+    widths = (cell.high - cell.low) / 2 / error
+    # 25 cells tested together: wider than one alone, no wider than Bonferroni's correction.
+    assert 1.96 < widths < stats.norm.ppf(1 - 0.025 / 25) * 1.08
+    assert len(ten.cells) == 25 and set(ten.holding(1)) == {k for k in ten.cells if k[1] != "en"}
 
 
 def test_answer_says_better_and_worse(results):
@@ -174,7 +111,7 @@ def test_answer_says_no_difference_and_no_chance(tmp_path):
 
 
 def test_groups_follow_the_registry(results):
-    rows = {(row.criterion, row.group): row for row in results.groups()}
+    rows = {(row.criterion, row.group): row for row in groups.groups(results)}
     assert rows["script", "Latin"].codes == ("de", "sw", "yo")
     assert rows["family", "Tai-Kadai"].codes == ("th",)
     assert rows["labels in the language", "in arm multitask"].codes == ("de", "sw")
@@ -182,7 +119,9 @@ def test_groups_follow_the_registry(results):
     assert found == pytest.approx(
         np.mean([[known("none", b, c) for c in ("de", "sw", "yo")] for b in BENCHMARKS])
     )
-    assert all(row.difference.value == pytest.approx(0.1) for row in rows.values())
+    assert rows["genus", "Kam-Tai"].codes == ("th",)
+    assert rows[groups.IN_MT5, "yes"].codes == ("de", "sw", "th", "yo")
+    assert all(row.differences[0].value == pytest.approx(0.1) for row in rows.values())
 
 
 def test_missing_task_is_named_and_left_out_of_every_arm(tmp_path):

@@ -486,6 +486,8 @@ _SAME = {
 
 def files(benchmark: Benchmark) -> list[tuple[str, str, dict[str, str]]]:
     """(language, split, {path: text}) for each of the benchmark's ``Files``."""
+    import originals_intermediate  # which imports this module
+
     group, _, rest = benchmark.name.partition("_")
     if group == "uner":
         code = benchmark.languages[-1]
@@ -496,7 +498,8 @@ def files(benchmark: Benchmark) -> list[tuple[str, str, dict[str, str]]]:
             ("en", "train", xglue_files(rest, "en", "train")),
             ("de", "test", xglue_files(rest, "de", "test")),
         ]
-    return _BY_NAME[_SAME.get(benchmark.name, benchmark.name)]
+    name = _SAME.get(benchmark.name, benchmark.name)
+    return (_BY_NAME | originals_intermediate.BY_NAME)[name]
 
 
 def file_sources(benchmark: Benchmark) -> list[Files]:

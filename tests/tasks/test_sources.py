@@ -215,6 +215,88 @@ def test_gold_pairs_must_be_there(data):
         tokens.prompted(benchmarks.get("bucc2018"), "de", "test")
 
 
+# ------------------------------------------------------------------------- intermediate tasks
+def test_a_licensed_corpus_says_so_and_names_its_stand_in(data):
+    with pytest.raises(ValueError, match=r"no data for ccg\.en.*LDC2005T13.*udpos\.en"):
+        tokens.prompted(benchmarks.get("ccg"), "en", "train")
+
+
+def test_questions_without_an_answer():
+    """Scored as SQuAD 2.0's official script does."""
+    squad_v2 = benchmarks.get("squad_v2")
+    row = {"question": "Who?", "context": "Ana came.", "answers": {"text": []}}
+    example = squad_v2.prompt(row)
+    assert (example["targets"], example["references"]) == ("unanswerable", [""])
+    assert squad_v2.parse(example, " unanswerable") == ("", True)
+    assert squad_v2.parse(example, "Ana") == ("Ana", True)
+    assert [squad_v2.example_score([""], text) for text in ("", "Ana")] == [1.0, 0.0]
+    assert [squad_v2.example_score(["Ana Lee"], text) for text in ("", "Ana")] == [0.0, 2 / 3]
+    found = squad_v2.metric([[""], ["Ana Lee"]], ["", "Ana"])
+    assert found == pytest.approx({"f1": 5 / 6, "em": 0.5})
+    assert squad_v2.chance([example, {"references": ["Ana"]}]) == 0.5
+
+
+def test_a_file_in_latin_1(data, tmp_path):
+    data({"FinancialPhraseBank-v1.0/Sentences_AllAgree.txt": ""})
+    file = tmp_path / "FinancialPhraseBank-v1.0/Sentences_AllAgree.txt"
+    file.write_bytes("Jön @ Öland rose .@positive\r\n".encode("latin-1"))
+    (example,) = tokens.prompted(benchmarks.get("financial_phrasebank"), "en", "train")
+    assert example["inputs"] == "phrasebank: Jön @ Öland rose ."
+
+
+def test_several_labels_of_a_sentence():
+    unfair_tos = benchmarks.get("unfair_tos")
+    assert unfair_tos.parse({}, "Jurisdiction, Choice of law") == (
+        "Jurisdiction, Choice of law",
+        True,
+    )
+    assert unfair_tos.parse({}, "Jurisdiction, cheap") == ("Jurisdiction", False)
+    wanted = ["Jurisdiction, Choice of law", "none", "none"]
+    given = ["Jurisdiction", "none", "Arbitration"]
+    assert unfair_tos.metric(wanted, given)["f1"] == pytest.approx(2 * 2 / (3 + 4))
+    assert unfair_tos.chance([{"targets": text} for text in wanted]) == pytest.approx(4 / 7)
+
+
+def test_supertags_of_a_malformed_text():
+    """Words may have any category, so those after the first fault get none."""
+    ccg = benchmarks.get("ccg")
+    example = ccg.prompt({"tokens": ["it", "rains", "."], "tags": ["NP", "S[dcl]\\NP", "."]})
+    assert ccg.parse(example, "it NP rains N/N . .") == ("NP N/N .", True)
+    assert ccg.parse(example, "it NP snows N . .") == ("NP O O", False)
+    found = ccg.metric([example["references"]], ["NP N/N ."])
+    assert found["accuracy"] == pytest.approx(2 / 3)
+
+
+@each([b for b in ORIGINAL if b.name.startswith("crossner_")])
+def test_entities_of_a_domain_have_its_labels(benchmark):
+    label = sorted(set(benchmark.constraint({"tokens": ["a"]}).labels) - {"person:"})[0]
+    example = benchmark.prompt({"tokens": ["Ana", "b"], "tags": ["O", f"B-{label[:-1]}"]})
+    assert example["targets"] == f"{label} b"
+    assert benchmark.parse(example, f"{label} b") == (f"O B-{label[:-1]}", True)
+    assert benchmark.parse(example, "PER: Ana") == ("O O", False)
+
+
+def test_overlaps_name_benchmarks_and_splits():
+    for benchmark in benchmarks.all_benchmarks():
+        for overlap in benchmark.overlaps:
+            other = benchmarks.get(overlap.benchmark)
+            assert set(overlap.splits) <= set(benchmark.splits)
+            assert {name for names in overlap.splits.values() for name in names} <= set(
+                other.splits
+            )
+
+
+@each(ORIGINAL)
+def test_texts_are_the_rows_own(benchmark, data):
+    """They hold no words of the prompt, by which rows of two sets would look alike."""
+    language, split, files = originals.files(benchmark)[0]
+    data(files)
+    for example in tokens.prompted(benchmark, language, split):
+        for text in example.get("texts", ()):
+            assert isinstance(text, str)
+            assert not any(word in text for word in ("premise:", "question:", "choice1:"))
+
+
 # -------------------------------------------------------------------------------------- real data
 # Rows of shared/data/README.md, by benchmark, over all languages and splits that are there.
 ROWS = {
@@ -239,12 +321,23 @@ ROWS = {
     "uner": 6129,
     "sib200": 11000,
     "afrisenti": 6000,
+    "commonsense_qa": 10962,
+    "snli": 3000,
+    "indonli": 3197,
+    "klue_nli": 1000,
+    "jnli": 1000,
+    "jcommonsenseqa": 1119,
+    "afriqa": 1258,
+    "pubmed_qa": 1000,  # and 500 ids
+    "crossner": 2700,
+    "sec_filings": 1475 - 8,  # lines between documents
 }
 _ALSO = {"lareqa_candidates", "squad_sentences", "tatoeba_english"}
 
 
 def _family(benchmark) -> str:
-    return "uner" if benchmark.name.startswith("uner_") else benchmark.name
+    group = benchmark.name.partition("_")[0]
+    return group if group in ("uner", "crossner") else benchmark.name
 
 
 @needs_shared
@@ -284,3 +377,49 @@ def test_shared_data(name, monkeypatch):
                         made["targets"] in made["choices"]
                     )
     assert count == ROWS[name]
+
+
+# Place of a sample below shared/data/schema_samples -> benchmark, split, path that it is read from,
+# rows, and the target of the first.
+SAMPLES = {
+    "commonsense_qa/train_rand_split.jsonl": (
+        ("commonsense_qa", "train", "commonsense_qa/train_rand_split.jsonl"),
+        (5, "bookstore"),
+    ),
+    "hellaswag/hellaswag_val.jsonl": (
+        ("hellaswag", "validation", "hellaswag/hellaswag_val.jsonl"),
+        (2, None),
+    ),
+    "lex_glue_case_hold/casehold.csv": (("case_hold", "train", "lex_glue/casehold.csv"), (6, None)),
+    "lex_glue_ledgar/ledgar.jsonl": (
+        ("ledgar", "validation", "lex_glue/ledgar.jsonl"),
+        (2, "Amendments"),
+    ),
+    "lex_glue_unfair_tos/unfair_tos.jsonl": (
+        ("unfair_tos", "validation", "lex_glue/unfair_tos.jsonl"),
+        (2, "none"),
+    ),
+    "multi_nli/multinli_1.0_dev_matched.jsonl": (
+        ("mnli", "validation", "multinli_1.0/multinli_1.0_dev_matched.jsonl"),
+        (5, "1"),
+    ),
+    "paws_wiki_labeled_final/train.tsv": (
+        ("paws_wiki", "train", "paws_wiki/final/train.tsv"),
+        (4, "different_meaning"),
+    ),
+    "scitail_tsv/scitail_1.0_test.tsv": (
+        ("sci_tail", "test", "SciTailV1.1/tsv_format/scitail_1.0_test.tsv"),
+        (6, "1"),
+    ),
+    "squad_v2/dev-v2.0.json": (("squad_v2", "validation", "squad/dev-v2.0.json"), (2, "France")),
+}
+
+
+@needs_shared
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_samples_of_original_files(sample, data):
+    (name, split, path), (rows, target) = SAMPLES[sample]
+    data({path: (SHARED / "schema_samples" / sample).read_text(encoding="utf-8")})
+    examples = tokens.prompted(benchmarks.get(name), "en", split)
+    assert len(examples) == rows
+    assert target in (None, examples[0]["targets"])

@@ -1,6 +1,7 @@
 """Parameters of any checkpoint into a network: which format a path holds, and the reading."""
 
 import concurrent.futures
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from xlt_jax.arrays import Params
 from xlt_jax.convert import huggingface, t5x, weights
 from xlt_jax.convert.weights import Tensor, Weights
 
+_CHOSEN_FILE = "chosen_checkpoint.json"  # as training/checkpoint.py writes it
 _READING_AT_ONCE = 8  # parameters; each is in memory only while it is put on the devices
 
 
@@ -20,9 +22,10 @@ def find(path: str | os.PathLike, mode: str = "specific") -> epath.Path:
     """The path of one complete checkpoint.
 
     Args:
-        path: MODEL_DIR/checkpoint_STEP; MODEL_DIR, meaning its latest; a Hugging Face folder; or
-            the file of a legacy T5X checkpoint.
-        mode: "specific" takes each of them, "latest" a MODEL_DIR only.
+        path: MODEL_DIR/checkpoint_STEP; MODEL_DIR, meaning the one that ``chosen_checkpoint.json``
+            in it names (the best of a run that kept it) or else its latest; a Hugging Face folder;
+            or the file of a legacy T5X checkpoint.
+        mode: "specific" takes each of them, "latest" the latest of a MODEL_DIR only.
 
     Raises:
         ValueError: Nothing there, or no checkpoint.
@@ -55,6 +58,15 @@ def find(path: str | os.PathLike, mode: str = "specific") -> epath.Path:
         candidates = (child for child in path.iterdir() if child.name.startswith("checkpoint_"))
         found = {t5x.step_in_name(child): child for child in candidates if _format(child)}
     if found:
+        chosen = path / _CHOSEN_FILE
+        if mode == "specific" and chosen.exists():
+            step = json.loads(chosen.read_text())["step"]
+            if step not in found:
+                raise ValueError(
+                    f"{chosen} names step {step}, but {path} has only "
+                    f"{', '.join(map(str, sorted(found)))}. Delete the file to take the latest."
+                )
+            return found[step]
         return found[max(found)]
     content = (
         ", ".join(sorted(child.name for child in path.iterdir())[:8]) if path.is_dir() else "a file"

@@ -5,6 +5,7 @@ A NAME is a benchmark, a task (``xnli.sw``) or a mixture (``xtreme_r``).
 
 import argparse
 import contextlib
+import dataclasses
 import importlib
 import json
 import os
@@ -16,7 +17,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from xlt_jax.data import download, inventory, mixtures, sources
+from xlt_jax.data import budget, download, features, inventory, mixtures, sources, tokens, vocab
 from xlt_jax.data.inventory import EMBEDDED, MALFORMED, MISSING, THERE, Report
 from xlt_jax.registry import benchmarks
 from xlt_jax.registry.benchmarks import Benchmark, Download, Files
@@ -36,7 +37,8 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.path.append(str(ROOT))  # for `import tasks` away from the checkout
     importlib.import_module("tasks")
     try:
-        return {"list": _list, "check": _check, "fetch": _fetch}[options.command](options)
+        actions = {"list": _list, "check": _check, "fetch": _fetch, "mixture": _mixture}
+        return actions[options.command](options)
     except (ValueError, OSError) as error:
         if os.environ.get("XLT_TRACEBACK"):
             raise
@@ -67,6 +69,24 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--tfds", action="store_true", help="prepare the TFDS data sets instead, with TensorFlow"
     )
+    added = commands.add_parser(
+        "mixture",
+        help="what a run draws from a mixture",
+        description="Tasks of a mixture: rows, rates, tokens, and how often a run repeats them.",
+    )
+    added.add_argument("names", nargs=1, metavar="NAME", help="mixture or task")
+    added.add_argument("--data_dir", help="folder of downloaded data; also $XLT_DATA_DIR")
+    added.add_argument("--steps", type=int, default=10_000, help="of the run (default: 10,000)")
+    added.add_argument("--batch_size", type=int, default=128, help="rows of a batch (default: 128)")
+    for name, longest in (("inputs", 512), ("targets", 128)):
+        text = f"tokens of {name} in a row of a batch (default: {longest})"
+        added.add_argument(f"--{name}", type=int, default=longest, help=text)
+    added.add_argument("--no_pack", action="store_true", help="one example in each row")
+    added.add_argument("--split", default="train", help="one, or several joined by commas")
+    added.add_argument(
+        "--vocabulary", help="SentencePiece model (default: that of the embedded data)"
+    )
+    added.add_argument("--json", action="store_true", help="for programs")
     return parser
 
 
@@ -373,6 +393,68 @@ def _prepare(chosen: Chosen, dry_run: bool) -> int:
             failed += 1
             print(f"error: {error}", file=sys.stderr)
     return int(bool(failed))
+
+
+# ----------------------------------------------------------------------------------------- mixture
+def _mixture(options: argparse.Namespace) -> int:
+    mixture = mixtures.get(options.names[0])
+    vocabulary = _vocabulary(options.vocabulary)
+    with _steps(len(mixture.tasks)) as advance:
+        tables = []
+        for task in mixture.tasks:
+            advance(task)
+            tables.append(tokens.tokens(task, options.split, vocabulary))
+    sizes = {table.name: table.size for table in tables}
+    rates = mixture.rates(sizes)
+    stream = features.BatchStream(
+        tables,
+        rates,
+        feature_lengths={"inputs": options.inputs, "targets": options.targets},
+        batch_size=options.batch_size,
+        vocabulary=vocabulary,
+        seed=0,
+        pack=not options.no_pack,
+    )
+    examples = options.steps * stream.examples_per_batch
+    found = budget.expected(rates, sizes, examples)
+    if options.json:
+        shown = {one.task: dataclasses.asdict(one) for one in found}
+        print(json.dumps({"examples": examples, "tasks": shown}, indent=2))
+        return 0
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("task", no_wrap=True)
+    for title in ("rows", "tokens a row", "rate", "of all tokens", "drawn", "epochs"):
+        table.add_column(title, justify="right")
+    for one in found:
+        table.add_row(
+            one.task,
+            f"{one.size.rows:,}",
+            f"{one.size.tokens / one.size.rows:.1f}",
+            f"{one.rate:.2%}",
+            f"{one.token_share:.2%}",
+            f"{one.examples:,.0f}",
+            f"{one.epochs:.2f}",
+        )
+    console = _console()
+    console.print(table)
+    total = sum(one.tokens for one in found)
+    lines = [
+        f"{mixture.name}, counted in {mixture.unit}: {len(found)} tasks, "
+        f"{sum(one.size.rows for one in found):,} rows. {options.steps:,} steps of "
+        f"{options.batch_size} rows draw about {examples:,.0f} examples, {total:,.0f} tokens "
+        f"({stream.examples_per_batch / options.batch_size:.2f} examples a row).",
+        budget.warning(found),
+    ]
+    for line in filter(None, lines):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def _vocabulary(path: str | None) -> vocab.Vocabulary:
+    if path:
+        return vocab.sentence_piece(path)
+    text = importlib.import_module("tasks.cldr.text")
+    return vocab.trained(text.corpus, 8192)
 
 
 # -------------------------------------------------------------------------------------------- words

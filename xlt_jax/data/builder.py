@@ -52,7 +52,7 @@ def _rate(mixture: mixtures.Mixture, vocabulary: Vocabulary, task) -> float:
 
 @functools.cache
 def _rates(mixture: mixtures.Mixture, vocabulary: Vocabulary) -> dict[str, float]:
-    sizes = {task: len(tokens.tokens(task, "train", vocabulary)) for task in mixture.tasks}
+    sizes = {task: tokens.tokens(task, "train", vocabulary).size for task in mixture.tasks}
     return {seqio_name(task): rate for task, rate in mixture.rates(sizes).items()}
 
 
@@ -100,7 +100,7 @@ def _dataset(benchmark: Benchmark, language: str, split: str, shuffle_files: boo
         order = np.random.default_rng(seed).permutation(len(examples))
         examples = [examples[row] for row in order]
     texts = {name: [example[name] for example in examples] for name in ("inputs", "targets")}
-    rows = [json.dumps(example, ensure_ascii=False) for example in examples]
+    rows = [json.dumps(example | {"texts": None}, ensure_ascii=False) for example in examples]
     return tf.data.Dataset.from_tensor_slices({**texts, "row": rows})
 
 

@@ -69,6 +69,7 @@ class BatchStream:
                 f"data; nearest: {max(1, batch_size // count) * count}."
             )
         self.names = [table.name for table in tables]
+        self.rates = {name: rates[name] for name in self.names}
         self._tables = list(tables)
         self._cumulative_rates = np.cumsum([rates[name] for name in self.names])
         self._lengths = (feature_lengths["inputs"], feature_lengths["targets"])
@@ -86,6 +87,12 @@ class BatchStream:
         self._start_draws = np.zeros(len(self.names), np.int64)
         self._start_chunk, self._used_rows = 0, 0
         self._make()
+
+    @property
+    def examples_per_batch(self) -> float:
+        """Examples in a batch, the mean over the current chunk: more than rows where packed."""
+        examples = sum(map(len, self._chunk))
+        return examples / len(self._chunk) * self._batch_size
 
     def state(self) -> dict:
         """Position after the last batch that was returned, as JSON."""

@@ -13,7 +13,7 @@ from xlt_jax.registry.benchmarks import Row
 Reader = Callable[[pathlib.Path, str], Iterator[Row]]
 
 
-def lines(path: pathlib.Path) -> Iterator[str]:
+def lines(path: pathlib.Path, encoding: str = "utf-8") -> Iterator[str]:
     """Lines without their ends.
 
     Raises:
@@ -24,7 +24,7 @@ def lines(path: pathlib.Path) -> Iterator[str]:
     try:
         with opener(path, "rb") as file:
             for line in file:
-                yield line.decode("utf-8").removeprefix("\ufeff").rstrip("\r\n")
+                yield line.decode(encoding).removeprefix("\ufeff").rstrip("\r\n")
                 number += 1
     except UnicodeDecodeError as error:
         raise ValueError(

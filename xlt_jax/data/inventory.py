@@ -148,11 +148,7 @@ def check(
 def _cell(benchmark: Benchmark, language: str, split: str, known: Known, otherwise: str) -> Cell:
     found = sources.find(benchmark, language, split)
     if found is None:
-        offered = any(
-            split in source.splits and (source.languages is None or language in source.languages)
-            for source in benchmark.source
-        )
-        return Cell(language, split, otherwise if offered else ABSENT)
+        return Cell(language, split, otherwise if benchmark.offers(language, split) else ABSENT)
     if found.source is None:
         return Cell(language, split, EMBEDDED)
     if not isinstance(found.source, Files):

@@ -2,6 +2,8 @@
 
 Where mT5 published a format (inference, paraphrase, questions, entities), inputs and targets are
 the same, character by character: Xue et al. 2021, arXiv:2010.11934, tasks of its released code.
+
+``texts`` of an example are the row's own sentences and paragraphs, as they are in the data set.
 """
 
 import re
@@ -27,16 +29,18 @@ def inference(premise: str, hypothesis: str, label: int | str) -> dict | None:
     Args:
         premise: First sentence.
         hypothesis: Second sentence.
-        label: 0, 1, 2 or one of ``INFERENCE_LABELS`` ("contradictory" too); -1 and "-" (no
-            consensus) drop the row.
+        label: 0, 1, 2 or one of ``INFERENCE_LABELS`` ("contradictory" too), or its first letter;
+            -1 and "-" (no consensus) drop the row.
     """
     if label in (-1, "-1", "-"):
         return None
     names = {name: number for number, name in enumerate(INFERENCE_LABELS)} | {"contradictory": 2}
+    names |= {name[0]: number for name, number in names.items()}
     return {
         "inputs": f"xnli: premise: {premise} hypothesis: {hypothesis}",
         "targets": str(names.get(label, label)),
         "choices": ("0", "1", "2"),
+        "texts": (premise, hypothesis),
     }
 
 
@@ -55,11 +59,22 @@ def paraphrase(
         "inputs": f"paws sentence1: {sentence1} sentence2: {sentence2}",
         "targets": PARAPHRASE_LABELS[int(label)],
         "choices": PARAPHRASE_LABELS,
+        "texts": tuple(text for text in (sentence1, sentence2) if text.strip() != "NS"),
     }
 
 
-def multiple_choice(prefix: str, context: str, endings: Sequence[str], label: int) -> dict | None:
-    """A context with its candidate continuations; the target is the right one, spelled out."""
+def multiple_choice(
+    prefix: str, context: str, endings: Sequence[str], label: int, texts: Sequence[str] = ()
+) -> dict | None:
+    """A context with its candidate continuations; the target is the right one, spelled out.
+
+    Args:
+        prefix: Names the task.
+        context: What stands before the continuations.
+        endings: The candidates.
+        label: Place of the right one; below 0 the row is dropped.
+        texts: The texts of the context, where it is several or has words of ours.
+    """
     if label < 0:
         return None
     listed = " ".join(f"choice{number}: {text}" for number, text in enumerate(endings, start=1))
@@ -67,33 +82,46 @@ def multiple_choice(prefix: str, context: str, endings: Sequence[str], label: in
         "inputs": f"{prefix}: {context} {listed}",
         "targets": endings[label],
         "choices": tuple(endings),
+        "texts": (*(texts or (context,)), *endings),
     }
 
 
-def classification(prefix: str, text: str, label: str, labels: Sequence[str]) -> dict:
-    """A text and the name of its class."""
-    return {"inputs": f"{prefix}: {text}", "targets": label, "choices": tuple(labels)}
+def classification(
+    prefix: str, text: str, label: str, labels: Sequence[str], texts: Sequence[str] = ()
+) -> dict:
+    """A text and the name of its class; ``texts`` are its parts, where it has words of ours."""
+    return {
+        "inputs": f"{prefix}: {text}",
+        "targets": label,
+        "choices": tuple(labels),
+        "texts": tuple(texts or (text,)),
+    }
 
 
 # ----------------------------------------------------------------------------------- questions
-def question(question_text: str, context: str, answers: Sequence[str]) -> dict | None:
+def question(
+    question_text: str, context: str, answers: Sequence[str], unanswerable: str = ""
+) -> dict | None:
     """An extractive question; the first answer is the target, a question without one is dropped.
 
     An empty answer is none: XTREME's script puts those in place of the test sets' answers.
 
     As mT5 reads it: punctuation stands alone between spaces. ``references`` are the answers as
     they are, which metrics compare with what ``parse_answer`` makes of a generated text.
+    With ``unanswerable``, a question without answer is kept: that is its target, and its only
+    reference is empty.
     """
     answers = [answer for answer in answers if answer.strip()]
-    if not answers:
+    if not answers and not unanswerable:
         return None
     padded = _collapse(_pad_punctuation(context))
     return {
         "inputs": _collapse(f"question: {_pad_punctuation(question_text)} context: {padded}"),
-        "targets": _collapse(_pad_punctuation(answers[0])),
-        "references": answers,
+        "targets": _collapse(_pad_punctuation(answers[0])) if answers else unanswerable,
+        "references": answers or [""],
         "context": padded.removeprefix(" "),
         "original": context,
+        "texts": (question_text, context),
     }
 
 
@@ -183,20 +211,28 @@ def _collapse(text: str) -> str:
 
 
 # ------------------------------------------------------------------------------------- tagging
-def entities(tokens: Sequence[str], tags: Sequence[str]) -> dict:
+def entities(tokens: Sequence[str], tags: Sequence[str], prefix: str = "tag") -> dict:
     """Named entities as ``PER: name $$ LOC: name``, mT5's format; ``references`` are the tags.
 
     Args:
         tokens: Words of the sentence.
         tags: Of each, in IOB2: O, B-PER, I-PER ...
+        prefix: Names the task; one of its own where the labels are not ``ENTITY_LABELS``.
     """
+    sentence = " ".join(tokens)
     spans = [f"{label}: {' '.join(tokens[start:end])}" for label, start, end in spans_of(tags)]
     return {
-        "inputs": f"tag: {' '.join(tokens)}",
+        "inputs": f"{prefix}: {sentence}",
         "targets": f" {_BETWEEN_ENTITIES} ".join(spans) or NO_ENTITY,
         "references": " ".join(tags),
         "tokens": list(tokens),
+        "texts": (sentence,),
     }
+
+
+def tags_of(labels: Sequence[str], tags: Sequence[str]) -> list[str]:
+    """Tags of these labels as they are; all others become O."""
+    return [tag if tag.partition("-")[2] in labels else "O" for tag in tags]
 
 
 def spans_of(tags: Sequence[str]) -> list[tuple[str, int, int]]:
@@ -214,7 +250,9 @@ def spans_of(tags: Sequence[str]) -> list[tuple[str, int, int]]:
     return spans
 
 
-def parse_entities(example: Example, text: str) -> tuple[str, bool]:
+def parse_entities(
+    example: Example, text: str, labels: Sequence[str] = ENTITY_LABELS
+) -> tuple[str, bool]:
     """Tags of the sentence for a generated ``PER: name $$ LOC: name``.
 
     Each name tags its first occurrence after the one before it. A piece without a known label, or
@@ -225,7 +263,7 @@ def parse_entities(example: Example, text: str) -> tuple[str, bool]:
     pieces = [] if text.strip() == NO_ENTITY else text.split(_BETWEEN_ENTITIES)
     for piece in pieces:
         label, _, name = piece.strip().partition(":")
-        found = _occurrence(words, _squash(name), cursor) if label in ENTITY_LABELS else None
+        found = _occurrence(words, _squash(name), cursor) if label in labels else None
         if found is None:
             well_formed = False
             continue
@@ -247,31 +285,33 @@ def _occurrence(words: Sequence[str], name: str, begin: int) -> tuple[int, int] 
     return None
 
 
-def entity_constraint(example: Example) -> LabelledSpans:
+def entity_constraint(example: Example, labels: Sequence[str] = ENTITY_LABELS) -> LabelledSpans:
     """The form of every well-formed text of ``entities``."""
-    labels = tuple(f"{label}:" for label in ENTITY_LABELS)
-    return LabelledSpans(tuple(example["tokens"]), labels, _BETWEEN_ENTITIES, NO_ENTITY)
+    before = tuple(f"{label}:" for label in labels)
+    return LabelledSpans(tuple(example["tokens"]), before, _BETWEEN_ENTITIES, NO_ENTITY)
 
 
 def tagged_words(prefix: str, tokens: Sequence[str], tags: Sequence[str]) -> dict:
     """Each word followed by its tag; ``references`` are the tags."""
+    sentence = " ".join(tokens)
     return {
-        "inputs": f"{prefix}: {' '.join(tokens)}",
+        "inputs": f"{prefix}: {sentence}",
         "targets": " ".join(f"{token} {tag}" for token, tag in zip(tokens, tags, strict=True)),
         "references": " ".join(tags),
         "tokens": list(tokens),
+        "texts": (sentence,),
     }
 
 
 def tagged_words_parser(
-    tags: Sequence[str], otherwise: str
+    tags: Sequence[str] | None, otherwise: str
 ) -> Callable[[Example, str], tuple[str, bool]]:
     """A ``parse`` for texts of ``tagged_words``.
 
     Args:
-        tags: All there are.
-        otherwise: The tag of words that a malformed text gives none; such a text's tags are taken
-            in their order.
+        tags: All there are; None: any.
+        otherwise: The tag of words that a malformed text gives none. Such a text's tags are taken
+            in their order; where any word may be one, those before the first fault.
     """
 
     def parse(example: Example, text: str) -> tuple[str, bool]:
@@ -281,14 +321,15 @@ def tagged_words_parser(
             while place < len(pieces) and len(word) < len(wanted):
                 word += _squash(pieces[place])
                 place += 1
-            if word != wanted or place >= len(pieces) or pieces[place] not in tags:
+            known = place < len(pieces) and (tags is None or pieces[place] in tags)
+            if word != wanted or not known:
                 break
             found.append(pieces[place])
             place += 1
         size = len(example["tokens"])
         if len(found) == size and place == len(pieces):
             return " ".join(found), True
-        given = [piece for piece in pieces if piece in tags][:size]
+        given = found if tags is None else [piece for piece in pieces if piece in tags][:size]
         return " ".join([*given, *[otherwise] * (size - len(given))]), False
 
     return parse

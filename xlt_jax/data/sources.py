@@ -101,8 +101,10 @@ def missing(benchmark: Benchmark, language: str, split: str) -> str:
     wanted = f"{benchmark.name}.{language}, split {split!r}"
     if not places:
         return f"No source has {wanted}. Score another split or leave the task out."
+    manual = f"{benchmark.manual} " if benchmark.manual else ""
     return (
         f"There is no data for {wanted} below {data_dir()} (looked for {'; '.join(places)}). "
+        f"{manual}"
         f"`python -m xlt_jax.data check {benchmark.name}` shows what is there and how to get the "
         f"rest; XLT_DATA_DIR names another folder. {LOCAL_HINT}"
     )

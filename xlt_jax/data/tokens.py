@@ -8,19 +8,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xlt_jax.data import cache, prompts, sources
+from xlt_jax.data import cache, leaks, prompts, sources
+from xlt_jax.data.mixtures import Size
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.registry import benchmarks
 from xlt_jax.registry.benchmarks import Benchmark, Request
 
-FORMAT = "tokens-3"  # changes with the layout below
+FORMAT = "tokens-4"  # changes with the layout below
 
 
 @dataclass(frozen=True)
 class Ragged:
     """Rows of different lengths in one flat array; row i is ``ids[offsets[i]:offsets[i + 1]]``."""
 
-    ids: np.ndarray  # int32
+    ids: np.ndarray  # int32; of hashes uint64
     offsets: np.ndarray  # int64, one more than rows
 
     def __len__(self) -> int:
@@ -54,9 +55,15 @@ class TokenTable:
     choice_offsets: np.ndarray | None  # row i owns choices [choice_offsets[i], choice_offsets[i+1])
     chance: float | None
     context_starts: np.ndarray | None = None  # where inputs end in a context: its first token
+    hashes: Ragged | None = None  # of each row's texts, see data/leaks.py
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    @property
+    def size(self) -> Size:
+        """Rows and tokens."""
+        return Size(len(self), int(self.inputs.lengths.sum() + self.targets.lengths.sum()))
 
     def field(self, name: str) -> Ragged:
         """``inputs``, ``targets`` or ``choices``."""
@@ -90,6 +97,7 @@ def tokens(task_name: str, split: str, vocabulary: Vocabulary) -> TokenTable:
         benchmark.version,
         benchmarks.module_source(benchmark),
         cache.file_fingerprint(prompts.inference),
+        cache.file_fingerprint(leaks.hashes),
         sources.fingerprint(benchmark, language, split),
         vocabulary.fingerprint,
     )
@@ -112,6 +120,9 @@ def tokens(task_name: str, split: str, vocabulary: Vocabulary) -> TokenTable:
         folder=folder,
         inputs=Ragged(flat, parts["inputs"]),
         targets=Ragged(flat, parts["targets"]),
+        hashes=Ragged(
+            np.load(folder / "hashes.npy", mmap_mode="r"), np.load(folder / "hash_offsets.npy")
+        ),
         choices=Ragged(flat, parts["choices"]) if ranked else None,
         choice_offsets=np.load(folder / "choice_offsets.npy") if ranked else None,
         context_starts=np.load(starts) if starts.exists() else None,
@@ -174,9 +185,14 @@ def _build(
     np.save(folder / "ids.npy", np.concatenate(rows))
     np.save(folder / "offsets.npy", np.concatenate(offsets))
 
+    hashed = [leaks.hashes(example) for example in examples]
+    np.save(folder / "hashes.npy", np.concatenate(hashed))
+    np.save(folder / "hash_offsets.npy", np.cumsum([0, *map(len, hashed)], dtype=np.int64))
+
     chance = benchmark.chance(examples) if benchmark.chance else None
     facts = {"fields": {name: len(texts) for name, texts in fields.items()}, "chance": chance}
     (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
     with open(folder / "texts.jsonl", "w", encoding="utf-8") as file:
         for example in examples:
-            file.write(json.dumps(example, ensure_ascii=False) + "\n")
+            kept = {name: value for name, value in example.items() if name != "texts"}
+            file.write(json.dumps(kept, ensure_ascii=False) + "\n")

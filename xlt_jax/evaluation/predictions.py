@@ -30,6 +30,7 @@ class Prediction:
         score: Its share in the main metric, 0..1; None in files that SeqIO wrote.
         weight: The main metric is the mean of scores by these weights.
         generated: The text that the model wrote, where the answer was made from it.
+        texts: Hashes of the row's own texts, by which the report finds it in training sets.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Prediction:
     score: float | None
     generated: str | None = None
     weight: float = 1.0
+    texts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ def read_predictions(folder: str | os.PathLike, task: str, step: int) -> list[Pr
             score=line.get("score"),
             generated=line.get("generated"),
             weight=line.get("weight", 1.0),
+            texts=line.get("texts", ()),
         )
         for number, line in enumerate(_read_lines(path))
     ]
@@ -114,8 +117,8 @@ def read_predictions(folder: str | os.PathLike, task: str, step: int) -> list[Pr
 def scalars(results: Mapping[str, TaskResult]) -> dict[str, float]:
     """Curves for TensorBoard: every metric as ``<task>/<metric>``, and means of main metrics.
 
-    ``mean/<benchmark>`` is over the languages evaluated, ``mean/non_english`` over benchmarks of
-    the mean over their languages other than English.
+    ``mean/<benchmark>`` is over the languages evaluated, ``mean/english`` over benchmarks of their
+    English, ``mean/non_english`` over benchmarks of the mean over their other languages.
     """
     curves = {
         f"{task}/{name}": value
@@ -125,9 +128,11 @@ def scalars(results: Mapping[str, TaskResult]) -> dict[str, float]:
     scores = {task: result.metrics[result.main_metric] for task, result in results.items()}
     means = aggregate.by_benchmark(scores)
     curves |= {f"mean/{benchmark}": value for benchmark, value in means.items()}
-    other = aggregate.by_benchmark(aggregate.without(scores, "en"))
-    if other:
-        curves["mean/non_english"] = sum(other.values()) / len(other)
+    other = aggregate.without(scores, "en")
+    english = {task: score for task, score in scores.items() if task not in other}
+    for name, found in (("english", english), ("non_english", other)):
+        if benchmarks := aggregate.by_benchmark(found).values():
+            curves[f"mean/{name}"] = sum(benchmarks) / len(benchmarks)
     return curves
 
 
@@ -140,6 +145,8 @@ def _prediction_line(row: Prediction) -> dict:
     }
     if row.weight != 1.0:
         line["weight"] = row.weight
+    if row.texts:
+        line["texts"] = list(row.texts)
     return line if row.generated is None else line | {"generated": row.generated}
 
 

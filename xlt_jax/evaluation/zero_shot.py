@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xlt_jax.arrays import Params
-from xlt_jax.data import cache, mixtures, sources
+from xlt_jax.data import cache, leaks, mixtures, sources
 from xlt_jax.data.tokens import TokenTable, tokens
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.decoding import constrained, embed, grammar, rank, search
@@ -371,7 +371,7 @@ def task_result(
         parsed: Whether the texts are answers already, so that malformed ones cannot be told.
     """
     benchmark, predictions, malformed = table.benchmark, [], 0
-    for row, text in zip(table.texts, texts, strict=True):
+    for number, (row, text) in enumerate(zip(table.texts, texts, strict=True)):
         if benchmark.parse and not parsed:
             answer, well_formed = benchmark.parse(row, text)
         else:
@@ -388,6 +388,7 @@ def task_result(
                 score=score,
                 weight=weight,
                 generated=None if answer == text else text,
+                texts=leaks.as_text(table.hashes[number]) if table.hashes else (),
             )
         )
     metric = benchmark.metric_of(table.language)

@@ -61,14 +61,13 @@ def dry_run(
     out: Path,
     *,
     arms: Collection[str] | None = None,
-    seed: int | None = None,
     engine: str = "xlt_jax",
 ) -> str:
     """The commands of all stages as a shell script; nothing is started or read."""
     blocks = [f"# {recipe.name}: {recipe.description}"]
     for stage in select(recipe, arms):
         after = f", after {stage.start_from}" if stage.start_from else ""
-        words = command(stage, out, seed=seed, engine=engine)
+        words = command(stage, out, engine=engine)
         blocks.append(f"# {stage.name}{after}\n{shell_text(words)}")
     blocks.append(f"# report\n{shell_text(_report_command(out))}")
     return "\n\n".join(blocks) + "\n"
@@ -79,9 +78,9 @@ def run(
     out: Path,
     *,
     arms: Collection[str] | None = None,
-    seed: int | None = None,
     engine: str = "xlt_jax",
     parallel: int = 1,
+    keep_going: bool = False,
     report: bool = True,
     launch: Launcher | None = None,
     console: Console | None = None,
@@ -89,12 +88,12 @@ def run(
     """Runs what is not finished, then the report.
 
     Args:
-        recipe: The experiment.
+        recipe: The experiment, with a stage for each seed.
         out: Its folder.
         arms: Only these and what they need; None means all.
-        seed: See ``stage.arguments``.
         engine: A key of ``stage.ENGINES``: whose programs run what is not finished.
         parallel: Stages that may run at the same time; each then gets its share of the CPU cores.
+        keep_going: Whether a stage that fails stops only those that start from it.
         report: Whether to build ``<out>/report`` at the end.
         launch: Replaces ``launcher()``; tests pass small programs.
         console: Where to print; standard output when None.
@@ -114,13 +113,13 @@ def run(
     for stage in recipe.stages:  # all of them: recipe.json describes the whole experiment
         gin_texts(stage.gin)
     with _locked(out) as lock, _Signals() as signals:
-        _write_recipe(recipe, out, seed=seed, engine=engine)
+        _write_recipe(recipe, out, engine=engine)
         runner = _Runner(
             stages=stages,
             out=out,
-            seed=seed,
             engine=engine,
             parallel=parallel,
+            keep_going=keep_going,
             launch=launch or launcher(engine),
             progress=_Progress(console or Console(highlight=False)),
             signals=signals,
@@ -129,19 +128,18 @@ def run(
         return runner.run(report=report)
 
 
-def plan(
-    stage: Stage, out: Path, *, seed: int | None = None, engine: str = "xlt_jax"
-) -> dict[str, Any]:
+def plan(stage: Stage, out: Path, *, engine: str = "xlt_jax") -> dict[str, Any]:
     """What is asked of a stage now, as ``stage.json`` and ``done.json`` keep it.
 
     ``start_from_run`` is the ``run_id`` of the stage it starts from, None while that one is not
     finished.
     """
     parent = _read_json(out / stage.start_from / "done.json") if stage.start_from else None
-    words = command(stage, out, seed=seed, engine=engine)
+    words = command(stage, out, engine=engine)
     return {
         "stage": stage.name,
         "arm": stage.arm,
+        "seed": stage.seed,
         "program": stage.program,
         "engine": engine,
         "start_from": stage.start_from,
@@ -222,9 +220,9 @@ class _Child:
 class _Runner:
     stages: tuple[Stage, ...]
     out: Path
-    seed: int | None
     engine: str
     parallel: int
+    keep_going: bool
     launch: Launcher
     progress: "_Progress"
     signals: "_Signals"
@@ -233,7 +231,7 @@ class _Runner:
     failed: list[_Child] = field(default_factory=list)
 
     def _plan(self, stage: Stage) -> dict[str, Any]:
-        return plan(stage, self.out, seed=self.seed, engine=self.engine)
+        return plan(stage, self.out, engine=self.engine)
 
     def run(self, *, report: bool) -> int:
         waiting = list(self.stages)
@@ -246,17 +244,41 @@ class _Runner:
                     finished |= done
                     waiting = [stage for stage in waiting if stage.name not in done]
                     continue
+                if not ready and not self.children:
+                    break  # what waits starts from a stage that failed
                 for stage, cores in zip(ready, self._free_shares(len(ready))):
                     waiting.remove(stage)
                     self._start_stage(stage, cores)
-                finished |= self._collect()
+                succeeded = self._collect()
+                finished |= succeeded
+                if succeeded:
+                    self._show_outlook(waiting)
             if not self._halted() and report:
                 self._report()
             self._wind_down()
         return self._exit_status(waiting)
 
     def _halted(self) -> bool:
-        return bool(self.failed) or self.signals.received is not None
+        failed = bool(self.failed) and not self.keep_going
+        return failed or self.signals.received is not None
+
+    def _show_outlook(self, waiting: list[Stage]) -> None:
+        """How much of the experiment is left, by the time that stages of its programs took."""
+        left = [*waiting, *(child.stage for child in self.children)]
+        if not left:
+            return
+        seconds: dict[str, list[float]] = {}
+        for stage in self.stages:
+            if done := _read_json(self.out / stage.name / "done.json"):
+                seconds.setdefault(stage.program, []).append(done["seconds"])
+        known = [sum(took) / len(took) for took in seconds.values()]
+        means = {name: sum(took) / len(took) for name, took in seconds.items()}
+        total = sum(means.get(stage.program, sum(known) / len(known)) for stage in left)
+        minutes = max(1, round(total / min(self.parallel, len(left)) / 60))
+        self.progress.say(
+            f"{len(self.stages) - len(left)} of {len(self.stages)} stages are done, about "
+            f"{minutes} min left."
+        )
 
     def _free_shares(self, stages: int) -> list[tuple[int, ...]]:
         """Disjoint sets of idle CPU cores for at most this many stages that are ready."""
@@ -294,7 +316,7 @@ class _Runner:
             f"[{stage.name}] {'resumes' if kept else 'starts'}, log in {folder / 'log.txt'}\n"
             f"{record['shell']}"
         )
-        words = [*self.launch[stage.program], *arguments(stage, self.out, seed=self.seed)]
+        words = [*self.launch[stage.program], *arguments(stage, self.out)]
         self.children.append(self._start(stage.name, words, folder / "log.txt", cores, stage))
 
     def _start(
@@ -507,26 +529,37 @@ def _locked(out: Path) -> Iterator[TextIO]:
         yield file
 
 
-def _write_recipe(recipe: Recipe, out: Path, *, seed: int | None, engine: str) -> None:
-    """What the report needs to know: arms, their stages, what is compared with what."""
+def _write_recipe(recipe: Recipe, out: Path, *, engine: str) -> None:
+    """What the report needs to know: arms, their stages, what is compared with what.
+
+    Stages of seeds that an earlier call ran in this folder stay.
+    """
+    path = out / "recipe.json"
+    stages = {
+        stage.name: {
+            "name": stage.name,
+            "arm": stage.arm,
+            "seed": stage.seed,
+            "program": stage.program,
+            "start_from": stage.start_from,
+            "shell": shell_text(command(stage, out, engine=engine)),
+        }
+        for stage in recipe.stages
+    }
+    known = (_read_json(path) or {}).get("stages", [])
+    before = [entry for entry in known if entry.get("seed") not in (None, *recipe.seeds)]
     record = {
         "name": recipe.name,
         "description": recipe.description,
-        "seed": seed,
+        "question": recipe.question,
+        "scale": recipe.scale,
+        "selection": recipe.selection,
+        "seeds": sorted({*recipe.seeds, *(entry["seed"] for entry in before)}),
         "arms": dict(recipe.arms),
         "comparisons": [list(pair) for pair in recipe.comparisons],
-        "stages": [
-            {
-                "name": stage.name,
-                "arm": stage.arm,
-                "program": stage.program,
-                "start_from": stage.start_from,
-                "shell": shell_text(command(stage, out, seed=seed, engine=engine)),
-            }
-            for stage in recipe.stages
-        ],
+        "stages": [*stages.values(), *before],
     }
-    _write_json(out / "recipe.json", record)
+    _write_json(path, record)
 
 
 def _report_command(out: Path) -> tuple[str, ...]:

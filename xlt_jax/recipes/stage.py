@@ -10,8 +10,8 @@ import importlib
 import pkgutil
 import re
 import shlex
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class Stage:
         program: A key of ``PROGRAMS``.
         start_from: Name of the earlier stage whose checkpoint it loads, or None.
         arm: Name of the arm it belongs to; None when all arms share it.
+        shared: Whether one run of it serves all seeds: pre-training, as a public checkpoint does.
+        seed: RANDOM_SEED of this run of it; ``Recipe.with_seeds`` sets it.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Stage:
     program: str = "train"
     start_from: str | None = None
     arm: str | None = None
+    shared: bool = False
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,10 @@ class Recipe:
         stages: In an order in which they can run one after another.
         arms: Arm -> one sentence on what it does, in the order of the report.
         comparisons: Pairs (arm, baseline), the question of the experiment first.
+        question: That the report answers.
+        seeds: Each stage that is not shared is run once for each.
+        scale: Where it runs: a key of ``study.SCALES``, or empty.
+        selection: By what checkpoints of target stages are chosen; empty: they are the last ones.
     """
 
     name: str
@@ -67,6 +75,41 @@ class Recipe:
     stages: tuple[Stage, ...]
     arms: Mapping[str, str]
     comparisons: tuple[tuple[str, str], ...] = ()
+    question: str = ""
+    seeds: tuple[int, ...] = (0,)
+    scale: str = ""
+    selection: str = ""
+
+    def with_seeds(self, seeds: Sequence[int] | None = None) -> "Recipe":
+        """With a stage ``<name>.seed<seed>`` for each seed in place of every stage not shared.
+
+        Args:
+            seeds: Instead of the recipe's own.
+
+        Raises:
+            ValueError: A seed is given twice, is negative, or there is none.
+        """
+        chosen = self.seeds if seeds is None else tuple(seeds)
+        if not chosen or len(set(chosen)) < len(chosen) or min(chosen) < 0:
+            raise ValueError(f"Seeds are {list(chosen)}; give different whole numbers from 0 on.")
+        shared = {stage.name for stage in self.stages if stage.shared}
+
+        def named(name: str | None, seed: int) -> str | None:
+            return name if name is None or name in shared else f"{name}.seed{seed}"
+
+        stages = [stage for stage in self.stages if stage.shared]
+        stages += [
+            replace(
+                stage,
+                name=named(stage.name, seed),
+                start_from=named(stage.start_from, seed),
+                seed=seed,
+            )
+            for seed in chosen
+            for stage in self.stages
+            if not stage.shared
+        ]
+        return replace(self, stages=tuple(stages), seeds=chosen)
 
     def __post_init__(self):
         seen: dict[str, Stage] = {}
@@ -98,8 +141,12 @@ class Recipe:
             )
 
 
-def all_recipes() -> dict[str, Recipe]:
-    """Every ``RECIPE`` of the modules in this package, by name."""
+def all_recipes(**choices: Any) -> dict[str, Recipe]:
+    """Every ``RECIPE`` of the modules in this package, and every ``STUDY``, by name.
+
+    Args:
+        choices: Of ``Study.at``: scale, target, select.
+    """
     package = importlib.import_module(__package__)
     modules = [
         importlib.import_module(f"{__package__}.{info.name}")
@@ -107,21 +154,28 @@ def all_recipes() -> dict[str, Recipe]:
         if not info.name.startswith("_")
     ]
     recipes = [module.RECIPE for module in modules if hasattr(module, "RECIPE")]
+    recipes += [module.STUDY.at(**choices) for module in modules if hasattr(module, "STUDY")]
     return {recipe.name: recipe for recipe in sorted(recipes, key=lambda recipe: recipe.name)}
 
 
-def get(name: str) -> Recipe:
+def get(name: str, **choices: Any) -> Recipe:
     """The recipe called ``name``.
 
+    Args:
+        name: Of a recipe or study.
+        choices: Of ``Study.at``: scale, target, select.
+
     Raises:
-        ValueError: Unknown; the message has the near names.
+        ValueError: Unknown; the message has the near names. A choice for a recipe that has none.
     """
-    recipes = all_recipes()
+    recipes = all_recipes(**choices)
     if name not in recipes:
         raise ValueError(
             f"Unknown recipe {name!r}{near(name, recipes)} Known: {', '.join(recipes)}. "
-            "A recipe is a file in xlt_jax/recipes/ with a RECIPE."
+            "A recipe is a file in xlt_jax/recipes/ with a RECIPE or a STUDY."
         )
+    if any(choices.values()) and not recipes[name].question:
+        raise ValueError(f"{name!r} is no study: leave --scale, --target and --select out.")
     return recipes[name]
 
 
@@ -146,18 +200,17 @@ def select(recipe: Recipe, arms: Collection[str] | None) -> tuple[Stage, ...]:
     return tuple(stage for stage in recipe.stages if stage.name in needed)
 
 
-def arguments(stage: Stage, out: Path, *, seed: int | None = None) -> tuple[str, ...]:
+def arguments(stage: Stage, out: Path) -> tuple[str, ...]:
     """What follows ``python -m <module>`` on the stage's command line.
 
     Args:
-        stage: The stage.
+        stage: The stage; its seed is the macro RANDOM_SEED of training.
         out: Folder of the whole experiment.
-        seed: Becomes the macro RANDOM_SEED of training stages; None leaves the gin files' own.
     """
     own_folder, start_folder = PROGRAMS[stage.program]
     bindings = dict(stage.bindings)
-    if seed is not None and stage.program == "train":
-        bindings["RANDOM_SEED"] = seed
+    if stage.seed is not None and stage.program == "train":
+        bindings["RANDOM_SEED"] = stage.seed
     if stage.start_from is not None:
         bindings[start_folder] = (out / stage.start_from).as_posix()
     bindings[own_folder] = (out / stage.name).as_posix()
@@ -167,11 +220,9 @@ def arguments(stage: Stage, out: Path, *, seed: int | None = None) -> tuple[str,
     )
 
 
-def command(
-    stage: Stage, out: Path, *, seed: int | None = None, engine: str = "xlt_jax"
-) -> tuple[str, ...]:
+def command(stage: Stage, out: Path, *, engine: str = "xlt_jax") -> tuple[str, ...]:
     """The exact command of the stage, with ``python`` for the interpreter."""
-    return ("python", "-m", ENGINES[engine][stage.program], *arguments(stage, out, seed=seed))
+    return ("python", "-m", ENGINES[engine][stage.program], *arguments(stage, out))
 
 
 def gin_literal(value: Any) -> str:

@@ -14,6 +14,7 @@ Row = Mapping[str, Any]
 Example = Mapping[str, Any]
 
 STANDARD_SPLITS = {"train": "train", "validation": "validation", "test": "test"}
+DOMAINS = ("general", "news", "medical", "scientific", "legal", "financial", "social media")
 
 
 class Request(enum.Enum):
@@ -91,6 +92,24 @@ class Download:
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """What a benchmark shares with another; the zero-shot audit reads it.
+
+    Attributes:
+        benchmark: Name of the other one.
+        splits: Own split -> the other's splits that share with it.
+        note: What they share: one sentence for the report.
+        texts: Whether sentences or paragraphs are the same, be it in translation, so that training
+            on one shows the other's test rows. False: only their source is (genre, site).
+    """
+
+    benchmark: str
+    splits: Mapping[str, tuple[str, ...]]
+    note: str
+    texts: bool = True
+
+
+@dataclass(frozen=True)
 class TaggedWords:
     """A well-formed answer: each of ``words`` followed by one of ``tags``."""
 
@@ -129,9 +148,10 @@ class Benchmark:
         prompt: ``row -> {"inputs": str, "targets": str}``, the text the model reads and is trained
             to write; with Request.RANK also ``"choices": tuple[str, ...]``, one of which equals
             ``targets``. ``"references"`` is what the metric compares with, a str or a list of them,
-            where it is not ``targets``. ``"context"`` is the end of ``inputs`` that may be read in
-            windows. Other keys are kept for ``parse`` and ``constraint``. ``None`` drops the row; a
-            list is several rows.
+            where it is not ``targets``. ``"texts"`` are the row's own sentences and paragraphs, by
+            which the audit finds the row in other sets; without it ``inputs`` is taken.
+            ``"context"`` is the end of ``inputs`` that may be read in windows. Other keys are kept
+            for ``parse`` and ``constraint``. ``None`` drops the row; a list is several rows.
         request: How it is scored.
         metric: ``(references, predictions) -> {name: value}`` over one language, values in 0..1.
         example_score: ``(reference, prediction) -> float``: one row's share in ``main_metric``,
@@ -154,6 +174,12 @@ class Benchmark:
         mined: Instead, queries and candidates are paired one to one: a prediction is the id of the
             candidate and the pair's margin score, or nothing (``decoding.embed.mutual``).
         export: ``(examples, predictions) -> predictions`` as XTREME's submission files have them.
+        domain: Of ``DOMAINS``.
+        task: Name of the benchmark whose task these rows are in other words or translation: labels
+            of one in a language leave the other no zero-shot scores there. Empty: its own.
+        parallel: Whether row i of a split is the same in every language, so that training on it in
+            one language shows the test rows of the others.
+        overlaps: Texts or sources that other benchmarks share; saying it on one side is enough.
         labelled: Whether its training rows carry human or gold labels (text and parallel pairs
             do not); the zero-shot audit counts labelled training only.
         kind: "pair", "choice", "classification", "tagging", "qa", "retrieval", "generation",
@@ -189,6 +215,10 @@ class Benchmark:
     top_k: int = 1
     mined: bool = False
     export: Callable[[Sequence[Example], Sequence[str]], list[str]] | None = None
+    domain: str = "general"
+    task: str = ""
+    parallel: bool = False
+    overlaps: tuple[Overlap, ...] = ()
     labelled: bool = True
     noise: bool = False
     max_target_tokens: int = 32
@@ -207,6 +237,15 @@ class Benchmark:
         found = dict.fromkeys(split for source in self.source for split in source.splits)
         standard = [split for split in STANDARD_SPLITS if split in found]
         return (*standard, *(split for split in found if split not in standard))
+
+    def offers(self, language: str, split: str) -> bool:
+        """Whether some source has this split of the language, be it on this machine or not."""
+        if callable(self.source):
+            return split in STANDARD_SPLITS
+        return any(
+            split in source.splits and (source.languages is None or language in source.languages)
+            for source in self.source
+        )
 
     def metric_of(self, language: str) -> Callable[[Sequence, Sequence[str]], dict[str, float]]:
         """``metric`` for one language."""
@@ -262,6 +301,11 @@ def register(benchmark: Benchmark) -> Benchmark:
             f"Benchmark {benchmark.name!r} is scored by {benchmark.request.value}, so it needs "
             "metric, example_score or example_counts, main_metric and chance."
         )
+    if benchmark.domain not in DOMAINS:
+        raise ValueError(
+            f"Benchmark {benchmark.name!r} has the domain {benchmark.domain!r}; known: "
+            f"{', '.join(DOMAINS)}."
+        )
     if benchmark.name in _BENCHMARKS and _module(_BENCHMARKS[benchmark.name]) != _module(benchmark):
         raise ValueError(
             f"Two benchmarks are called {benchmark.name!r}: in "
@@ -311,11 +355,12 @@ def split_task(task_name: str) -> tuple[Benchmark, str]:
     return benchmark, language
 
 
-def training_record(task_name: str, examples: int | None) -> dict[str, Any]:
+def training_record(task_name: str, split: str, examples: int | None) -> dict[str, Any]:
     """What a run notes of a task that it trained on; the report's zero-shot audit reads it.
 
     Args:
         task_name: ``benchmark.language``.
+        split: That was trained on.
         examples: Number of those drawn; None where the engine does not count.
     """
     benchmark, language = split_task(task_name)
@@ -323,9 +368,38 @@ def training_record(task_name: str, examples: int | None) -> dict[str, Any]:
         "examples": examples,
         "labelled": benchmark.labelled,
         "benchmark": benchmark.name,
+        "task": benchmark.task or benchmark.name,
         "language": language,
         "kind": benchmark.kind,
+        "domain": benchmark.domain,
+        "split": split,
+        "shared": shared(benchmark, split),
     }
+
+
+def shared(benchmark: Benchmark, split: str) -> list[dict[str, Any]]:
+    """What registered benchmarks share with one split of this one, by declaration on either side.
+
+    Each entry is ``{"benchmark", "splits", "note", "texts"}``: see ``Overlap``. A benchmark whose
+    rows are parallel shares the split with itself.
+    """
+    found = []
+
+    def add(name: str, splits: Sequence[str], note: str, texts: bool = True) -> None:
+        if splits:
+            entry = {"benchmark": name, "splits": list(splits), "note": note, "texts": texts}
+            found.append(entry)
+
+    if benchmark.parallel:
+        add(benchmark.name, (split,), "Row by row the same in every language.")
+    for one in benchmark.overlaps:
+        add(one.benchmark, one.splits.get(split, ()), one.note, one.texts)
+    for other in all_benchmarks():
+        for one in other.overlaps:
+            if one.benchmark == benchmark.name:
+                own = [name for name, splits in one.splits.items() if split in splits]
+                add(other.name, own, one.note, one.texts)
+    return found
 
 
 def near(name: str, known: Iterable[str]) -> str:

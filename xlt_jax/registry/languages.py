@@ -96,18 +96,28 @@ zh|Chinese    |Sino-Tibetan |Chinese           |Han       |5|zho cmn zho_Hans cm
 # Languages of other benchmarks.
 _TABLE = """
 am |Amharic   |Afro-Asiatic |Semitic           |Ethiopic  |2|amh amh_Ethi
+bm |Bambara   |Niger-Congo  |Western Mande     |Latin     |1|bam bam_Latn
 ceb|Cebuano   |Austronesian |Greater Central Philippine|Latin     |3|ceb_Latn
 da |Danish    |Indo-European|Germanic          |Latin     |3|dan dan_Latn
+ee |Ewe       |Niger-Congo  |Kwa               |Latin     |1|ewe ewe_Latn
+fon|Fon       |Niger-Congo  |Kwa               |Latin     |0|fon_Latn
 ha |Hausa     |Afro-Asiatic |West Chadic       |Latin     |2|hau hau_Latn
 hr |Croatian  |Indo-European|Slavic            |Latin     |4|hrv hrv_Latn
 ig |Igbo      |Niger-Congo  |Igboid            |Latin     |1|ibo ibo_Latn
+lg |Luganda   |Niger-Congo  |Bantoid           |Latin     |1|lug lug_Latn
+mos|Mossi     |Niger-Congo  |Gur               |Latin     |0|mos_Latn
+ny |Chichewa  |Niger-Congo  |Bantoid           |Latin     |1|nya nya_Latn
 pcm|Nigerian Pidgin|other        |Creoles and Pidgins|Latin     |0|pcm_Latn
 rw |Kinyarwanda|Niger-Congo  |Bantoid           |Latin     |1|kin kin_Latn
 sk |Slovak    |Indo-European|Slavic            |Latin     |3|slk slo slk_Latn
+sn |Shona     |Niger-Congo  |Bantoid           |Latin     |1|sna sna_Latn
 sr |Serbian   |Indo-European|Slavic            |Cyrillic  |4|srp srp_Cyrl
 sv |Swedish   |Indo-European|Germanic          |Latin     |4|swe swe_Latn
+tn |Tswana    |Niger-Congo  |Bantoid           |Latin     |2|tsn tsn_Latn
 ts |Tsonga    |Niger-Congo  |Bantoid           |Latin     |1|tso tso_Latn
 tw |Twi       |Niger-Congo  |Kwa               |Latin     |1|twi twi_Latn
+xh |Xhosa     |Niger-Congo  |Bantoid           |Latin     |2|xho xho_Latn
+zu |Zulu      |Niger-Congo  |Bantoid           |Latin     |2|zul zul_Latn
 """
 
 

@@ -1,10 +1,10 @@
-"""Bootstrap over test rows, paired between arms, and over languages; vectorised NumPy.
+"""Bootstrap over test rows and seeds, paired between arms, and over languages; vectorised NumPy.
 
-Dimension letters: A arms, N rows, R resamples, C languages.
+Dimension letters: A arms (in a seed), N rows, R resamples, C languages or cells, S seeds.
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 RESAMPLES = 2000
 SEED = 20210415
 LEVEL = 0.95
+_DRAWN_AT_A_TIME = 2**23  # numbers in memory
 
 
 @dataclass(frozen=True)
@@ -35,33 +36,92 @@ def estimate(value: float, samples_R: np.ndarray) -> Estimate:
     return Estimate(float(value), float(low), float(high))
 
 
-def resample_rows(
-    rows: Mapping[str, Mapping[str, tuple[float, float]]], key: str
-) -> dict[str, np.ndarray]:
-    """Resampled means of each arm, of the same drawn rows in all arms.
+def simultaneous(
+    values: Mapping[Hashable, float], samples: Mapping[Hashable, np.ndarray]
+) -> dict[Hashable, Estimate]:
+    """Intervals that all hold together with 95% probability: studentised max-|t|.
+
+    The widths are multiples of each cell's standard error; the factor is the quantile of the
+    largest of all cells' |resample - value| / standard error, over the joint resamples, so that
+    what cells have in common is used and not paid for.
 
     Args:
-        rows: Arm -> row id -> (score times weight, weight); the value of an arm is the sum of the
-            first by the sum of the second. A row that an arm lacks is drawn for the others only.
+        values: Cell -> difference.
+        samples: Cell -> its resamples_R, drawn together with the others'.
+
+    Returns:
+        The cells in the same order; NaN limits where there are no resamples.
+
+    Source: Westfall and Young 1993, Resampling-Based Multiple Testing; Romano and Wolf 2005,
+    Econometrica 73(4). Deviation: one standard error for all resamples, and a single step.
+    """
+    keys = list(values)
+    value_C = np.array([values[key] for key in keys], float)
+    samples_CR = np.array([samples[key] for key in keys], float).reshape(len(keys), -1)
+    error_C = samples_CR.std(axis=1) if keys else np.empty(0)
+    counted_C = error_C > 1e-12  # neither NaN nor a cell whose rows all agree
+    half_C = np.where(np.isnan(error_C), np.nan, 0.0)
+    if counted_C.any():
+        away_CR = np.abs(samples_CR[counted_C] - value_C[counted_C, None])
+        largest_R = (away_CR / error_C[counted_C, None]).max(axis=0)
+        half_C[counted_C] = np.quantile(largest_R, LEVEL) * error_C[counted_C]
+    return {
+        key: Estimate(float(value), float(value - half), float(value + half))
+        for key, value, half in zip(keys, value_C, half_C)
+    }
+
+
+def resample_rows(
+    rows: Mapping[Hashable, Mapping[str, tuple[float, float]]], key: str
+) -> dict[Hashable, np.ndarray]:
+    """Resampled means of each model, of the same drawn rows in all models.
+
+    Args:
+        rows: Model (an arm in a seed) -> row id -> (score times weight, weight); the value of a
+            model is the sum of the first by the sum of the second. A row that a model lacks is
+            drawn for the others only.
         key: Names the draw; the same key and rows give the same result.
 
     Returns:
-        Arm -> means_R, NaN for an arm without rows.
+        Model -> means_R, NaN for a model without rows.
 
-    Rows with equal entries in all arms are interchangeable, so it is enough to draw how often each
-    distinct pattern of them occurs: the same distribution as drawing rows, and much faster.
+    Rows with equal entries in all models are interchangeable, so it is enough to draw how often
+    each distinct pattern of them occurs: the same distribution as drawing rows, and much faster.
     """
     ids = sorted({name for scores in rows.values() for name in scores})
     if not ids:
-        return {arm: np.full(RESAMPLES, np.nan) for arm in rows}
+        return {model: np.full(RESAMPLES, np.nan) for model in rows}
     absent = (0.0, 0.0)
-    pairs_NA2 = np.array([[rows[arm].get(name, absent) for arm in rows] for name in ids])
+    pairs_NA2 = np.array([[scores.get(name, absent) for scores in rows.values()] for name in ids])
     patterns, counts = np.unique(pairs_NA2.reshape(len(ids), -1), axis=0, return_counts=True)
     rng = np.random.default_rng([SEED, zlib.crc32(key.encode())])
-    drawn_R = rng.multinomial(len(ids), counts / len(ids), size=RESAMPLES)
-    with np.errstate(invalid="ignore"):
-        means_RA = (drawn_R @ patterns[:, ::2]) / (drawn_R @ patterns[:, 1::2])
-    return dict(zip(rows, means_RA.T))
+    at_a_time = max(1, _DRAWN_AT_A_TIME // len(counts))
+    means = []
+    for start in range(0, RESAMPLES, at_a_time):
+        size = min(at_a_time, RESAMPLES - start)
+        drawn_R = rng.multinomial(len(ids), counts / len(ids), size=size).astype(float)
+        with np.errstate(invalid="ignore"):
+            means.append((drawn_R @ patterns[:, ::2]) / (drawn_R @ patterns[:, 1::2]))
+    return dict(zip(rows, np.concatenate(means).T))
+
+
+def resample_seeds(means: Mapping[int | None, np.ndarray]) -> np.ndarray:
+    """Mean over drawn seeds of each resample's means: the samples_R of a mean over seeds.
+
+    The draw depends on which seeds there are and on nothing else: cells and arms with the same
+    seeds get the same ones drawn, so that differences are paired by seed.
+
+    Args:
+        means: Seed -> means_R over drawn rows. With one seed they come back as they are.
+    """
+    seeds = tuple(sorted(means, key=str))
+    if len(seeds) == 1:
+        return means[seeds[0]]
+    rng = np.random.default_rng([SEED, zlib.crc32(repr(seeds).encode())])
+    drawn_RS = rng.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), size=RESAMPLES)
+    means_RS = np.stack([means[seed] for seed in seeds], axis=1)
+    # A seed without rows is unknown, also where it is drawn zero times.
+    return (drawn_RS * means_RS).sum(axis=1) / len(seeds)
 
 
 def resample_languages(tables: Sequence[Mapping[str, float]]) -> np.ndarray:
@@ -84,3 +144,33 @@ def resample_languages(tables: Sequence[Mapping[str, float]]) -> np.ndarray:
     stacked = np.stack(means)
     present = ~np.isnan(stacked)  # a resample may hold no language of a small benchmark
     return np.where(present, stacked, 0.0).sum(axis=0) / present.sum(axis=0)
+
+
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> Estimate:
+    """Spearman's rank correlation with its percentile interval over resampled points.
+
+    NaN where a side has one value only, or with fewer than four points.
+    """
+    points = np.array([x, y], float)
+    count = points.shape[1]
+    value = _spearman(points) if count >= 4 else np.nan
+    if np.isnan(value):
+        return Estimate(value, np.nan, np.nan)
+    rng = np.random.default_rng([SEED, count])
+    drawn = rng.integers(0, count, (RESAMPLES, count))
+    samples = np.array([_spearman(points[:, places]) for places in drawn])
+    return estimate(value, samples[~np.isnan(samples)])
+
+
+def _spearman(points: np.ndarray) -> float:
+    ranks = np.array([_ranks(side) for side in points])
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    squares = (ranks**2).sum(axis=1)
+    return float((ranks[0] * ranks[1]).sum() / np.sqrt(squares.prod())) if squares.all() else np.nan
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """From 1; equal values share the mean of their ranks."""
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[which]

@@ -2,73 +2,66 @@
 
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata, resources
 
 import jinja2
 import markupsafe
 
 from xlt_jax.registry import languages
-from xlt_jax.report import cost, plots, words
-from xlt_jax.report.audit import Exposure, canonical
+from xlt_jax.report import cost, groups, plots, sheets, words, xtreme_r
+from xlt_jax.report.audit import canonical
 from xlt_jax.report.intervals import RESAMPLES, Estimate
+from xlt_jax.report.sheets import MARKS
 from xlt_jax.report.tables import SOURCE, Results, language_name
 
 PACKAGES = ("xlt-jax", "numpy", "matplotlib", "jinja2")
-MARKS = {
-    Exposure.ZERO_SHOT: "",
-    Exposure.LANGUAGE_SEEN: "l",
-    Exposure.TASK_SEEN: "t",
-    Exposure.UNCHECKED: "?",
-}
 
 
-def html(results: Results) -> str:
-    """The whole page."""
+def html(results: Results, drawn: Mapping[str, Callable], made: Sequence[sheets.Sheet]) -> str:
+    """The whole page.
+
+    Args:
+        results: Of the study.
+        drawn: Its figures, by ``plots.figures``.
+        made: Its tables, by ``sheets.sheets``.
+    """
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {
         "estimate": _estimate,
         "difference": _difference,
-        "percent": _percent,
+        "percent": words.percent,
         "points": _points,
-        "count": _count,
-        "seconds": _seconds,
+        "signed": words.signed,
+        "count": sheets.number,
         "name": language_name,
+        "is_bold": lambda cell: isinstance(cell, sheets.Bold),
     }
     template = resources.files(__package__).joinpath("page.html.jinja").read_text(encoding="utf-8")
-    arms = cost.arm_costs(results)
     return environment.from_string(template).render(
         results=results,
         study=results.study,
         arms=results.arms,
         answer=words.answer(results),
+        intervals=words.interval_sentence(results),
         chance_statements=words.chance_statements(results),
         notes=results.left_out(),
         summary=_by_benchmark(results),
+        xtreme_missing=xtreme_r.missing(xtreme_r.rows(results)),
         comparisons=results.comparisons,
         groups=_by_criterion(results),
         language_tables=[_language_table(results, name) for name in results.benchmarks],
-        trained=_trained(results),
-        exposures=_exposure_counts(results),
-        arm_costs=arms,
-        budget=cost.budget_sentence(arms),
-        stage_costs=cost.stage_costs(results),
+        gaps={arm: results.gap(arm) for arm in results.arms if results.gap(arm)},
+        without_texts=sorted({s for audits in results.audits.values() for a in audits
+                              for s in a.without_texts}),
+        budget=cost.budget_sentence(cost.arm_costs(results)),
+        sheets={sheet.name: sheet for sheet in made},
         versions=_versions(results),
-        figures=_figures(results),
+        figures={name: markupsafe.Markup(plots.svg(draw, name)) for name, draw in drawn.items()},
         resamples=RESAMPLES,
-    )
-
-
-def _figures(results: Results) -> Mapping[str, markupsafe.Markup | None]:
-    drawn = {
-        "scores": plots.scores(results),
-        "difference_map": plots.difference_map(results) if results.comparisons else None,
-        "score_map": plots.score_map(results),
-        "curves": plots.learning_curves(results),
-    }
-    return {name: text and markupsafe.Markup(text) for name, text in drawn.items()}
+    )  # fmt: skip
 
 
 def _by_benchmark(results: Results) -> dict[str, list]:
@@ -80,7 +73,7 @@ def _by_benchmark(results: Results) -> dict[str, list]:
 
 def _by_criterion(results: Results) -> dict[str, list]:
     table: dict[str, list] = {}
-    for row in results.groups():
+    for row in groups.groups(results):
         table.setdefault(row.criterion, []).append(row)
     return table
 
@@ -115,54 +108,6 @@ def _language_table(results: Results, benchmark: str) -> dict:
     return {"benchmark": benchmark, "metric": ", ".join(sorted(metrics)), "rows": rows}
 
 
-def _trained(results: Results) -> dict[str, list[dict]]:
-    """Arm -> for each stage of its chain: labelled benchmarks with languages and examples."""
-    table = {}
-    for arm, audit in results.audits.items():
-        stages = []
-        for stage in audit.chain:
-            if stage.training is None:
-                continue
-            labelled: dict[str, list] = {}
-            for trained in audit.labelled:
-                if trained.stage == stage.name:
-                    labelled.setdefault(trained.benchmark, []).append(trained)
-            stages.append(
-                {
-                    "name": stage.name,
-                    "labelled": {
-                        benchmark: (
-                            sorted({one.language for one in found}),
-                            _sum_if_known([one.examples for one in found]),
-                        )
-                        for benchmark, found in sorted(labelled.items())
-                    },
-                    "unlabelled": audit.unlabelled.get(stage.name, ()),
-                }
-            )
-        table[arm] = stages
-    return table
-
-
-def _sum_if_known(counts: Sequence[int | None]) -> int | None:
-    return None if None in counts else sum(counts)
-
-
-def _exposure_counts(results: Results) -> dict[str, dict[str, int]]:
-    """Arm -> what was seen -> number of scores outside the source language."""
-    return {
-        arm: {
-            exposure.value: sum(
-                results.exposure(arm, benchmark, code) is exposure
-                for benchmark, code in results.study.cells[arm]
-                if code != SOURCE
-            )
-            for exposure in Exposure
-        }
-        for arm in results.arms
-    }
-
-
 def _versions(results: Results) -> dict[str, str]:
     found = {"Python": platform.python_version()}
     for package in PACKAGES:
@@ -176,19 +121,15 @@ def _versions(results: Results) -> dict[str, str]:
 
 
 # ------------------------------------------------------------------------------- numbers as text
-def _percent(share: float | None, digits: int = 1) -> str:
-    return "–" if share is None or math.isnan(share) else f"{100 * share:.{digits}f}"
-
-
 def _estimate(found: Estimate | None) -> markupsafe.Markup | str:
     """``54.2`` with a small ``52.1–56.0`` after it."""
     if found is None:
         return "–"
     if math.isnan(found.low):
-        return _percent(found.value)
-    interval = f"{_percent(found.low)}–{_percent(found.high)}"
+        return words.percent(found.value)
+    interval = f"{words.percent(found.low)}–{words.percent(found.high)}"
     return markupsafe.Markup('{} <span class="ci">{}</span>').format(
-        _percent(found.value), interval
+        words.percent(found.value), interval
     )
 
 
@@ -208,15 +149,3 @@ def _difference(found: Estimate | None) -> markupsafe.Markup | str:
 
 def _points(found: Estimate | None) -> str:
     return "–" if found is None else words.signed(found.value)
-
-
-def _count(number: float | None) -> str:
-    return "–" if number is None else f"{number:,.0f}"
-
-
-def _seconds(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,27 +1,28 @@
-"""From scores to the numbers of the report: means, differences, groups, and the CSV."""
+"""From scores to the numbers of the report: means, differences, and what is left out of them."""
 
-import csv
-import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from xlt_jax.metrics import aggregate
 from xlt_jax.registry import languages
-from xlt_jax.report.audit import Audit, Exposure, audit, canonical
+from xlt_jax.report.audit import Audit, Auditor, Exposure, canonical
 from xlt_jax.report.intervals import (
     Estimate,
     estimate,
     resample_languages,
     resample_rows,
+    resample_seeds,
+    simultaneous,
 )
 from xlt_jax.report.runs import Study
+from xlt_jax.report.scores import Cell, Key
 
 SOURCE = "en"  # the language of the target training
-CSV_COLUMNS = ("arm", "benchmark", "language", "metric", "value", "chance", "n")
-GROUPS = ("family", "script", "resource")
+_SEVERITY = list(Exposure)
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,10 @@ class SummaryRow:
         above_chance: ``others`` minus the mean of their chance levels, None without chance.
         source_above_chance: Likewise in English.
         gap: English minus ``others``.
-        by_language: ``others`` with the interval over languages instead of rows.
+        by_language: ``others`` with the interval over languages instead of rows and seeds.
+        by_seed: Seed -> ``others`` of that seed alone.
         num_languages: Of ``others``.
-        num_rows: Test rows behind ``others``.
+        num_rows: Test rows behind ``others``, in each seed.
     """
 
     arm: str
@@ -48,8 +50,14 @@ class SummaryRow:
     above_chance: Estimate | None
     gap: Estimate | None
     by_language: Estimate | None
+    by_seed: Mapping[int | None, float]
     num_languages: int
     num_rows: int
+
+    @property
+    def seed_deviation(self) -> float | None:
+        """Standard deviation of ``others`` over seeds; None with fewer than two."""
+        return deviation(self.by_seed)
 
 
 @dataclass(frozen=True)
@@ -57,39 +65,45 @@ class Comparison:
     """Arm minus baseline.
 
     Attributes:
-        overall: Mean over benchmarks of the mean over the other languages; interval over rows.
+        overall: Mean over benchmarks of the mean over the other languages; interval over rows and
+            seeds.
         by_language: The same with the interval over languages.
+        by_seed: Seed -> ``overall`` of that seed alone.
         benchmarks: Of each benchmark.
-        source: In English, of each benchmark that both have.
-        cells: (benchmark, language) -> difference.
+        source: In English, of each benchmark that both have, with an interval of its own.
+        cells: (benchmark, language) -> difference; the intervals hold all together.
         num_languages: Languages behind ``overall``.
-        num_rows: Test rows of each arm behind ``overall``.
+        num_rows: Test rows of each arm and seed behind ``overall``.
     """
 
     arm: str
     baseline: str
     overall: Estimate
     by_language: Estimate
+    by_seed: Mapping[int | None, float]
     benchmarks: Mapping[str, Estimate]
     source: Mapping[str, Estimate]
-    cells: Mapping[tuple[str, str], Estimate]
+    cells: Mapping[Key, Estimate]
     num_languages: int
     num_rows: int
 
+    @property
+    def name(self) -> str:
+        """``multitask − english``."""
+        return f"{self.arm} − {self.baseline}"
 
-@dataclass(frozen=True)
-class GroupRow:
-    """Means over the languages of one group, over comparable benchmarks."""
+    @property
+    def seed_deviation(self) -> float | None:
+        """Standard deviation of ``overall`` over seeds; None with fewer than two."""
+        return deviation(self.by_seed)
 
-    criterion: str
-    group: str
-    codes: tuple[str, ...]
-    arms: Mapping[str, Estimate]
-    difference: Estimate | None
+    def holding(self, sign: int) -> list[Key]:
+        """Cells whose difference has this sign after the correction."""
+        return [key for key, found in self.cells.items() if found.sign == sign]
 
 
 class Results:
-    """Everything computed of a study; each arm's rows are resampled together, once."""
+    """Everything computed of a study; the rows of all arms and seeds are resampled together."""
 
     def __init__(self, study: Study):
         self.study = study
@@ -97,7 +111,14 @@ class Results:
         self.benchmarks = tuple(sorted({b for arm in self.arms for b, _ in study.cells[arm]}))
         codes = {code for arm in self.arms for _, code in study.cells[arm]}
         self.codes = tuple(sorted(codes, key=lambda code: (code != SOURCE, code)))
-        self.audits: dict[str, Audit] = {arm: audit(study.scored[arm]) for arm in self.arms}
+        auditor = Auditor(study.stages)
+        self._audits: dict[Path, Audit] = {}  # of scored stages, by folder
+        self.audits: dict[str, tuple[Audit, ...]] = {}  # by arm: of all seeds and scored stages
+        for arm in self.arms:
+            mine = [stage for (a, _), found in study.scored.items() if a == arm for stage in found]
+            for stage in mine:
+                self._audits[stage.folder] = auditor.audit(stage)
+            self.audits[arm] = tuple(self._audits[stage.folder] for stage in mine)
         self.comparisons = tuple(
             self._compare(arm, baseline)
             for arm, baseline in study.comparisons
@@ -106,37 +127,61 @@ class Results:
 
     # ------------------------------------------------------------------------------- one cell
     def value(self, arm: str, benchmark: str, code: str) -> float | None:
-        """Score of the main metric, 0..1."""
+        """Score of the main metric, mean over seeds, 0..1."""
         cell = self.study.cells[arm].get((benchmark, code))
         return cell.value if cell else None
 
     def cell(self, arm: str, benchmark: str, code: str) -> Estimate | None:
-        """Score with its interval over rows."""
+        """Score with its interval over rows and seeds."""
         value = self.value(arm, benchmark, code)
         return None if value is None else estimate(value, self._samples[arm, benchmark, code])
 
     def exposure(self, arm: str, benchmark: str, code: str) -> Exposure:
-        """How zero-shot the score is."""
+        """How zero-shot the score is, in the seed where it is least so."""
         return self._exposures[arm, benchmark, code]
 
     @cached_property
     def _exposures(self) -> dict[tuple[str, str, str], Exposure]:
         return {
-            (arm, b, code): self.audits[arm].exposure(b, code)
+            (arm, b, code): max(
+                (
+                    self._audits[score.stage.folder].exposure(b, code, score)
+                    for score in cell.seeds.values()
+                ),
+                key=_SEVERITY.index,
+            )
             for arm in self.arms
-            for b, code in self.study.cells[arm]
+            for (b, code), cell in self.study.cells[arm].items()
         }
+
+    def audit_of(self, cell: Cell) -> dict[int | None, Audit]:
+        """Seed -> audit of the stage that scored the cell."""
+        return {seed: self._audits[score.stage.folder] for seed, score in cell.seeds.items()}
+
+    def gap(self, arm: str) -> str | None:
+        """Why zero-shot cannot be checked for the arm; None when it can."""
+        gaps = dict.fromkeys(audit.gap for audit in self.audits[arm] if audit.gap)
+        return "; ".join(gaps) or None
 
     @cached_property
     def _samples(self) -> dict[tuple[str, str, str], np.ndarray]:
-        """(arm, benchmark, language) -> resampled means_R, paired between arms."""
+        """(arm, benchmark, language) -> resampled means_R over seeds, paired between arms."""
         samples = {}
         for benchmark in self.benchmarks:
             for code in self.codes:
-                key = benchmark, code
-                rows = {a: self.study.cells[a][key].rows for a in self.arms if self._has(a, *key)}
-                for arm, means_R in resample_rows(rows, f"{benchmark}.{code}").items():
-                    samples[arm, benchmark, code] = means_R
+                cells = {
+                    arm: self.study.cells[arm][benchmark, code]
+                    for arm in self.arms
+                    if self._has(arm, benchmark, code)
+                }
+                rows = {
+                    (a, s): score.rows for a, c in cells.items() for s, score in c.seeds.items()
+                }
+                means = resample_rows(rows, f"{benchmark}.{code}")
+                for arm, cell in cells.items():
+                    samples[arm, benchmark, code] = resample_seeds(
+                        {seed: means[arm, seed] for seed in cell.seeds}
+                    )
         return samples
 
     def _has(self, arm: str, benchmark: str, code: str) -> bool:
@@ -145,8 +190,8 @@ class Results:
     # -------------------------------------------------------------------- what may be averaged
     @cached_property
     def zero_shot_codes(self) -> dict[str, tuple[str, ...]]:
-        """Benchmark -> other languages that every arm with this benchmark has, trained on it in
-        none: what means are taken over, in all arms alike."""
+        """Benchmark -> other languages that every arm with this benchmark has, with labels of it or
+        rows that share its texts trained on in none: what means are over, in all arms alike."""
         result = {}
         for benchmark in self.benchmarks:
             arms = self._arms_with(benchmark)
@@ -155,7 +200,7 @@ class Results:
                 for code in self.codes
                 if code != SOURCE
                 and all(self._has(arm, benchmark, code) for arm in arms)
-                and all(self.exposure(a, benchmark, code) is not Exposure.TASK_SEEN for a in arms)
+                and not any(self.exposure(arm, benchmark, code).refused for arm in arms)
             )
         return result
 
@@ -176,63 +221,90 @@ class Results:
         notes = list(self.study.notes)
         for benchmark in self.benchmarks:
             for arm in self.arms:
-                if arm not in self._arms_with(benchmark):
-                    notes.append(
-                        f"Arm {arm} has no scores of {benchmark}, so {benchmark} is not in the "
-                        "mean over benchmarks."
-                    )
-                    continue
-                expected = {c for a in self._arms_with(benchmark) for b, c in self.study.cells[a]
-                            if b == benchmark}  # fmt: skip
-                missing = sorted(c for c in expected if not self._has(arm, benchmark, c))
-                if missing:
-                    tasks = ", ".join(f"{benchmark}.{code}" for code in missing)
-                    notes.append(
-                        f"Arm {arm} lacks {tasks}. The means of {benchmark} leave "
-                        f"{'this language' if len(missing) == 1 else 'these languages'} out in "
-                        "every arm."
-                    )
-                seen = [
-                    code
-                    for code in sorted(expected - {SOURCE} - set(missing))
-                    if self.exposure(arm, benchmark, code) is Exposure.TASK_SEEN
-                ]
-                if seen:
-                    tasks = ", ".join(f"{benchmark}.{code}" for code in seen)
-                    notes.append(
-                        f"Arm {arm} was trained on labels of {tasks}: not zero-shot, so no mean "
-                        f"of {benchmark} contains {'it' if len(seen) == 1 else 'them'}, in any arm."
-                    )
+                notes += self._left_out_of(benchmark, arm)
         notes += [
-            f"Zero-shot is not checked for arm {arm}: {self.audits[arm].gap}."
+            f"Zero-shot is not checked for arm {arm}: {self.gap(arm)}."
             for arm in self.arms
-            if self.audits[arm].gap
+            if self.gap(arm)
         ]
+        return notes
+
+    def _left_out_of(self, benchmark: str, arm: str) -> list[str]:
+        if arm not in self._arms_with(benchmark):
+            return [
+                f"Arm {arm} has no scores of {benchmark}, so {benchmark} is not in the mean over "
+                "benchmarks."
+            ]
+        notes = []
+        arms = self._arms_with(benchmark)
+        expected = {code for a in arms for b, code in self.study.cells[a] if b == benchmark}
+        missing = sorted(code for code in expected if not self._has(arm, benchmark, code))
+        if missing:
+            notes.append(
+                f"Arm {arm} lacks {_tasks(benchmark, missing)}. The means of {benchmark} leave "
+                f"{'this language' if len(missing) == 1 else 'these languages'} out in every arm."
+            )
+        reasons = {
+            Exposure.TASK_SEEN: "labels of",
+            Exposure.TEXT_SEEN: "rows that share texts with",
+        }
+        for exposure, what in reasons.items():
+            seen = [
+                code
+                for code in sorted(expected - {SOURCE} - set(missing))
+                if self.exposure(arm, benchmark, code) is exposure
+            ]
+            if seen:
+                notes.append(
+                    f"Arm {arm} was trained on {what} {_tasks(benchmark, seen)}: not zero-shot, so "
+                    f"no mean of {benchmark} contains {'it' if len(seen) == 1 else 'them'}, in any "
+                    "arm."
+                )
         return notes
 
     # ------------------------------------------------------------------------------------ means
     def mean(
         self, arm: str, benchmarks: Sequence[str], codes: Collection[str] | None = None
     ) -> Estimate | None:
-        """Mean over benchmarks of the mean over their zero-shot languages (those in ``codes``)."""
+        """Mean over benchmarks of the mean over their zero-shot languages, or over those of
+        ``codes``; None without any."""
         found = self._mean(arm, benchmarks, codes)
         return estimate(*found) if found else None
 
-    def _mean(
+    def _tasks(
         self, arm: str, benchmarks: Sequence[str], codes: Collection[str] | None = None
-    ) -> tuple[float, np.ndarray] | None:
-        tasks = {
+    ) -> dict[str, Key]:
+        return {
             f"{benchmark}.{code}": (benchmark, code)
             for benchmark in benchmarks
             for code in self.zero_shot_codes[benchmark]
             if (codes is None or code in codes) and self._has(arm, benchmark, code)
         }
+
+    def _mean(
+        self, arm: str, benchmarks: Sequence[str], codes: Collection[str] | None = None
+    ) -> tuple[float, np.ndarray] | None:
+        tasks = self._tasks(arm, benchmarks, codes)
         if not tasks:
             return None
         # The score itself and each of its resamples go through the same means.
         values = aggregate.by_benchmark({t: self.value(arm, *k) for t, k in tasks.items()})
         samples = aggregate.by_benchmark({t: self._samples[arm, *k] for t, k in tasks.items()})
         return float(np.mean([*values.values()])), np.mean([*samples.values()], axis=0)
+
+    def _by_seed(self, arm: str, benchmarks: Sequence[str]) -> dict[int | None, float]:
+        """Seed -> the mean of that seed alone, for the seeds that all its cells have."""
+        cells = {t: self.study.cells[arm][k] for t, k in self._tasks(arm, benchmarks).items()}
+        if not cells:
+            return {}
+        seeds = [
+            s for s in next(iter(cells.values())).seeds if all(s in c.seeds for c in cells.values())
+        ]
+        means = {
+            seed: aggregate.by_benchmark({t: c.seeds[seed].value for t, c in cells.items()})
+            for seed in seeds
+        }
+        return {seed: float(np.mean([*mean.values()])) for seed, mean in means.items()}
 
     def _chance(self, arm: str, benchmark: str, codes: Sequence[str]) -> float | None:
         levels = [self.study.cells[arm][benchmark, code].chance for code in codes]
@@ -263,6 +335,7 @@ class Results:
             above_chance=_minus(estimate(*found) if found else None, chance),
             gap=self._gap(arm, [benchmark]),
             by_language=estimate(found[0], resample_languages([table])) if found else None,
+            by_seed=self._by_seed(arm, [benchmark]),
             num_languages=len(codes),
             num_rows=sum(self.study.cells[arm][benchmark, code].n for code in codes),
         )
@@ -287,6 +360,7 @@ class Results:
             above_chance=_minus(estimate(*found), chance),
             gap=self._gap(arm, self.comparable),
             by_language=estimate(found[0], resample_languages(tables)),
+            by_seed=self._by_seed(arm, self.comparable),
             num_languages=len({code for table in tables for code in table}),
             num_rows=sum(row.num_rows for row in rows),
         )
@@ -325,82 +399,45 @@ class Results:
         return estimate(one[0] - other[0], one[1] - other[1])
 
     def _compare(self, arm: str, baseline: str) -> Comparison:
-        cells = {
-            (b, code): estimate(
-                self.value(arm, b, code) - self.value(baseline, b, code),
-                self._samples[arm, b, code] - self._samples[baseline, b, code],
-            )
+        keys = [
+            (b, code)
             for b in self.benchmarks
             for code in self.codes
             if self._has(arm, b, code) and self._has(baseline, b, code)
-        }
+        ]
+        values = {key: self.value(arm, *key) - self.value(baseline, *key) for key in keys}
+        samples = {key: self._samples[arm, *key] - self._samples[baseline, *key] for key in keys}
         shared = self._shared(arm, baseline)
-        tables = [{c: cells[b, c].value for c in self.zero_shot_codes[b]} for b in shared]
+        tables = [{c: values[b, c] for c in self.zero_shot_codes[b]} for b in shared]
         overall = self.difference(arm, baseline, shared)
         per_benchmark = {b: self.difference(arm, baseline, [b]) for b in self.benchmarks}
+        one, other = self._by_seed(arm, shared), self._by_seed(baseline, shared)
         return Comparison(
             arm=arm,
             baseline=baseline,
             overall=overall,
             by_language=estimate(overall.value, resample_languages(tables)),
+            by_seed={seed: one[seed] - other[seed] for seed in one if seed in other},
             benchmarks={b: found for b, found in per_benchmark.items() if found},
-            source={b: found for (b, code), found in cells.items() if code == SOURCE},
-            cells=cells,
+            source={
+                b: estimate(values[b, code], samples[b, code]) for b, code in keys if code == SOURCE
+            },
+            cells=simultaneous(values, samples),
             num_languages=len({code for table in tables for code in table}),
             num_rows=sum(
                 self.study.cells[arm][b, c].n for b in shared for c in self.zero_shot_codes[b]
             ),
         )
 
-    # ----------------------------------------------------------------------------------- groups
-    def groups(self) -> list[GroupRow]:
-        """Means by family, script, resource class, and by the arms with labels in the language."""
-        comparison = self.comparisons[0] if self.comparisons else None
-        zero_shot = sorted({c for b in self.comparable for c in self.zero_shot_codes[b]})
-        rows = []
-        for criterion in (*GROUPS, "labels in the language"):
-            members: dict[str, list[str]] = {}
-            for code in zero_shot:
-                members.setdefault(self._group(criterion, code), []).append(code)
-            for group in sorted(members, key=lambda name: _group_order(criterion, name)):
-                codes = tuple(members[group])
-                rows.append(
-                    GroupRow(
-                        criterion=criterion,
-                        group=group,
-                        codes=codes,
-                        arms={arm: self.mean(arm, self.comparable, codes) for arm in self.arms},
-                        difference=comparison
-                        and self.difference(
-                            comparison.arm, comparison.baseline, self.comparable, codes
-                        ),
-                    )
-                )
-        return rows
+    @property
+    def num_seeds(self) -> int:
+        """Seeds behind the means: one where no stage has a seed."""
+        return max(len(c.seeds) for arm in self.arms for c in self.study.cells[arm].values())
 
-    def _group(self, criterion: str, code: str) -> str:
-        if criterion in GROUPS:
-            language = languages.LANGUAGES.get(canonical(code))
-            return getattr(language, criterion) if language else "unknown"
-        seen = [
-            arm
-            for arm in self.arms
-            if any(trained.language == canonical(code) for trained in self.audits[arm].labelled)
-        ]
-        return f"in arm {', '.join(seen)}" if seen else "in no arm"
 
-    # -------------------------------------------------------------------------------------- CSV
-    def csv_text(self) -> str:
-        """``scores.csv``: one line for each arm, benchmark and language."""
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(CSV_COLUMNS)
-        for arm in self.arms:
-            for (benchmark, code), cell in sorted(self.study.cells[arm].items()):
-                chance = "" if cell.chance is None else f"{cell.chance:.6g}"
-                value = f"{cell.value:.6g}"
-                writer.writerow((arm, benchmark, code, cell.metric, value, chance, cell.n))
-        return file.getvalue()
+def deviation(by_seed: Mapping[int | None, float]) -> float | None:
+    """Standard deviation of the values over seeds (divided by their number less one)."""
+    return float(np.std([*by_seed.values()], ddof=1)) if len(by_seed) > 1 else None
 
 
 def language_name(code: str) -> str:
@@ -415,6 +452,5 @@ def _minus(found: Estimate | None, constant: float | None) -> Estimate | None:
     return Estimate(found.value - constant, found.low - constant, found.high - constant)
 
 
-def _group_order(criterion: str, name: str) -> tuple:
-    order = ("high", "mid", "low") if criterion == "resource" else ()
-    return (order.index(name) if name in order else len(order), name == "unknown", name)
+def _tasks(benchmark: str, codes: Sequence[str]) -> str:
+    return ", ".join(f"{benchmark}.{code}" for code in codes)

@@ -6,6 +6,7 @@ complete: Orbax writes elsewhere and renames last.
 """
 
 import errno
+import json
 import math
 import os
 import re
@@ -19,12 +20,14 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
+from xlt_jax import files
 from xlt_jax.training.config import SaveCheckpointConfig
 from xlt_jax.training.state import TrainState
 
 PREFIX = "checkpoint"
 STATE = "state"
 DATA = "data"
+CHOSEN_FILE = "chosen_checkpoint.json"  # in MODEL_DIR, which then stands for that checkpoint
 
 
 class Checkpointer:
@@ -110,8 +113,11 @@ class Checkpointer:
             raise self._write_error(None, error) from error
 
     def close(self) -> None:
-        """Waits, then ends the writing threads."""
+        """Waits, notes the best checkpoint where one is kept, then ends the writing threads."""
         self.wait()
+        if (step := self.best_step()) is not None and jax.process_index() == 0:
+            chosen = {"step": step, "best": self._config.keep_best_metric}
+            files.write_text(self._directory / CHOSEN_FILE, json.dumps(chosen) + "\n")
         self._manager.close()
 
     def latest_step(self) -> int | None:

@@ -88,9 +88,10 @@ class RestoreCheckpointConfig:
     """The checkpoint whose parameters a new run starts from.
 
     Attributes:
-        path: A checkpoint (MODEL_DIR/checkpoint_1000), a run's MODEL_DIR, meaning its latest, a
-            T5X checkpoint or a Hugging Face folder; ``[]`` starts from random weights, as in T5X.
-        mode: "specific" takes either; "latest" insists on a MODEL_DIR.
+        path: A checkpoint (MODEL_DIR/checkpoint_1000), a run's MODEL_DIR, meaning its best where
+            it kept that, else its latest, a T5X checkpoint or a Hugging Face folder; ``[]`` starts
+            from random weights, as in T5X.
+        mode: "specific" takes either; "latest" insists on a MODEL_DIR and takes its latest.
         strict: Fail if the checkpoint has parameters that the network lacks.
         fallback_to_scratch: Parameters that the checkpoint lacks keep their random initial values
             instead of being an error.

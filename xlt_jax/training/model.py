@@ -47,11 +47,19 @@ class Trainer:
         learning_rate_fn: Rate by number of updates since this run's first.
         num_microbatches: Parts of a batch computed one after the other, to need less memory.
         clip_norm: Global gradient norm above which gradients are scaled down.
+        early_stop: Zero-shot evaluations during training without a better
+            ``SaveCheckpointConfig.keep_best_metric`` after which training ends; None for no end
+            before the last step.
     """
 
     learning_rate_fn: Schedule
     num_microbatches: int | None = None
     clip_norm: float | None = None
+    early_stop: int | None = None
+
+    def __post_init__(self):
+        if self.early_stop is not None and self.early_stop < 1:
+            raise ValueError(f"EARLY_STOP is {self.early_stop}; give evaluations, 1 or more.")
 
 
 def check_vocabulary(module: nn.Module, vocabulary: Any) -> None:

@@ -6,61 +6,76 @@ python -m xlt_jax.train \
     --gin_file=gin/local.gin \
     --gin.MODEL_DIR="'runs/demo/pretrain'"
 
-# english_intermediate, after pretrain
+# english_intermediate.seed0, after pretrain
 python -m xlt_jax.train \
-    --gin_file=gin/english_intermediate.gin \
+    --gin_file=gin/intermediate.gin \
     --gin_file=gin/local.gin \
+    --gin.MIXTURE_OR_TASK_NAME="'cldr_english_intermediate'" \
+    --gin.TRAIN_STEPS_RELATIVE=600 \
+    --gin.RANDOM_SEED=0 \
     --gin.INITIAL_CHECKPOINT_PATH="'runs/demo/pretrain'" \
-    --gin.MODEL_DIR="'runs/demo/english_intermediate'"
+    --gin.MODEL_DIR="'runs/demo/english_intermediate.seed0'"
 
-# english_finetune, after english_intermediate
+# english_finetune.seed0, after english_intermediate.seed0
 python -m xlt_jax.train \
     --gin_file=gin/finetune.gin \
     --gin_file=gin/local.gin \
-    --gin.INITIAL_CHECKPOINT_PATH="'runs/demo/english_intermediate'" \
-    --gin.MODEL_DIR="'runs/demo/english_finetune'"
+    --gin.MIXTURE_OR_TASK_NAME="'cldr_english_target'" \
+    --gin.RANDOM_SEED=0 \
+    --gin.INITIAL_CHECKPOINT_PATH="'runs/demo/english_intermediate.seed0'" \
+    --gin.MODEL_DIR="'runs/demo/english_finetune.seed0'"
 
-# english_zero_shot, after english_finetune
+# english_zero_shot.seed0, after english_finetune.seed0
 python -m xlt_jax.evaluate \
     --gin_file=gin/zero_shot_eval.gin \
     --gin_file=gin/local.gin \
-    --gin.CHECKPOINT_PATH="'runs/demo/english_finetune'" \
-    --gin.EVAL_OUTPUT_DIR="'runs/demo/english_zero_shot'"
+    --gin.MIXTURE_OR_TASK_NAME="'cldr_target'" \
+    --gin.CHECKPOINT_PATH="'runs/demo/english_finetune.seed0'" \
+    --gin.EVAL_OUTPUT_DIR="'runs/demo/english_zero_shot.seed0'"
 
-# multitask_intermediate, after pretrain
+# multitask_intermediate.seed0, after pretrain
 python -m xlt_jax.train \
-    --gin_file=gin/multitask_intermediate.gin \
+    --gin_file=gin/intermediate.gin \
     --gin_file=gin/local.gin \
+    --gin.MIXTURE_OR_TASK_NAME="'cldr_multitask_intermediate'" \
+    --gin.TRAIN_STEPS_RELATIVE=600 \
+    --gin.RANDOM_SEED=0 \
     --gin.INITIAL_CHECKPOINT_PATH="'runs/demo/pretrain'" \
-    --gin.MODEL_DIR="'runs/demo/multitask_intermediate'"
+    --gin.MODEL_DIR="'runs/demo/multitask_intermediate.seed0'"
 
-# multitask_finetune, after multitask_intermediate
+# multitask_finetune.seed0, after multitask_intermediate.seed0
 python -m xlt_jax.train \
     --gin_file=gin/finetune.gin \
     --gin_file=gin/local.gin \
-    --gin.INITIAL_CHECKPOINT_PATH="'runs/demo/multitask_intermediate'" \
-    --gin.MODEL_DIR="'runs/demo/multitask_finetune'"
+    --gin.MIXTURE_OR_TASK_NAME="'cldr_english_target'" \
+    --gin.RANDOM_SEED=0 \
+    --gin.INITIAL_CHECKPOINT_PATH="'runs/demo/multitask_intermediate.seed0'" \
+    --gin.MODEL_DIR="'runs/demo/multitask_finetune.seed0'"
 
-# multitask_zero_shot, after multitask_finetune
+# multitask_zero_shot.seed0, after multitask_finetune.seed0
 python -m xlt_jax.evaluate \
     --gin_file=gin/zero_shot_eval.gin \
     --gin_file=gin/local.gin \
-    --gin.CHECKPOINT_PATH="'runs/demo/multitask_finetune'" \
-    --gin.EVAL_OUTPUT_DIR="'runs/demo/multitask_zero_shot'"
+    --gin.MIXTURE_OR_TASK_NAME="'cldr_target'" \
+    --gin.CHECKPOINT_PATH="'runs/demo/multitask_finetune.seed0'" \
+    --gin.EVAL_OUTPUT_DIR="'runs/demo/multitask_zero_shot.seed0'"
 
-# none_finetune, after pretrain
+# none_finetune.seed0, after pretrain
 python -m xlt_jax.train \
     --gin_file=gin/finetune.gin \
     --gin_file=gin/local.gin \
+    --gin.MIXTURE_OR_TASK_NAME="'cldr_english_target'" \
+    --gin.RANDOM_SEED=0 \
     --gin.INITIAL_CHECKPOINT_PATH="'runs/demo/pretrain'" \
-    --gin.MODEL_DIR="'runs/demo/none_finetune'"
+    --gin.MODEL_DIR="'runs/demo/none_finetune.seed0'"
 
-# none_zero_shot, after none_finetune
+# none_zero_shot.seed0, after none_finetune.seed0
 python -m xlt_jax.evaluate \
     --gin_file=gin/zero_shot_eval.gin \
     --gin_file=gin/local.gin \
-    --gin.CHECKPOINT_PATH="'runs/demo/none_finetune'" \
-    --gin.EVAL_OUTPUT_DIR="'runs/demo/none_zero_shot'"
+    --gin.MIXTURE_OR_TASK_NAME="'cldr_target'" \
+    --gin.CHECKPOINT_PATH="'runs/demo/none_finetune.seed0'" \
+    --gin.EVAL_OUTPUT_DIR="'runs/demo/none_zero_shot.seed0'"
 
 # report
 python -m xlt_jax.report runs/demo

@@ -1,0 +1,48 @@
+"""AfriQA: questions in African languages, answered in English or French (Ogundepo et al. 2023,
+arXiv:2305.06897).
+
+Here with the passage that has the answer: a task is called by the language of the question.
+Passages are English, those of Fon French. Bemba is left out, and Wolof has no such passages.
+"""
+
+from tasks import families
+from xlt_jax.data import formats, prompts
+from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Row, register
+
+_SPLITS = {"train": "train", "validation": "dev", "test": "test"}
+# Language of the question and of the passage.
+_PAIRS = {
+    "fon": "fon.fr", "ha": "hau.en", "ig": "ibo.en", "rw": "kin.en", "sw": "swa.en",
+    "tw": "twi.en", "yo": "yor.en", "zu": "zul.en",
+}  # fmt: skip
+_NAME = "gold_span_passages.afriqa.{language}.{split}.json"
+_URL = "https://raw.githubusercontent.com/masakhane-io/afriqa/main/data/gold_passages"
+
+
+def prompt(row: Row) -> dict | None:
+    """``question: ... context: ...`` -> the answer in the passage."""
+    return prompts.question(row["question_lang"], row["context"], row["answer_pivot"]["text"])
+
+
+BENCHMARK = register(
+    Benchmark(
+        name="afriqa",
+        description="Which span of an English or French passage answers a question of Africa?",
+        languages=tuple(_PAIRS),
+        source=tuple(
+            Files(f"{folder}/{_NAME}", formats.json_lines, _SPLITS, _PAIRS)
+            for folder in ("afriqa", "afriqa*/data/gold_passages/*")
+        ),
+        prompt=prompt,
+        **families.QUESTIONS,
+        english_training=("squad.en",),
+        citation="Ogundepo et al. 2023",
+        licence="CC BY 4.0",
+        downloads=tuple(
+            Download(f"{_URL}/{pair[:3]}/{name}", f"afriqa/{name}")
+            for pair in _PAIRS.values()
+            for split in _SPLITS.values()
+            for name in [_NAME.format(language=pair, split=split)]
+        ),
+    )
+)
