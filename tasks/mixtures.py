@@ -5,7 +5,7 @@ counterparts, which gin/local.gin puts in place.
 """
 
 from tasks.cldr import choice, convert, kind, pairs, parallel, qa, retrieval, same, tags, text
-from tasks.extra import translate_train
+from tasks.extra import panx_text, translate_train
 from tasks.intermediate import (
     anli,
     ccg,
@@ -106,6 +106,16 @@ for _resource in ("high", "mid", "low"):
         f"xtreme_r.{_resource}_resource",
         Part(tasks(_TESTED, languages.select(resource=_resource))),
     )
+
+# ------------------------------------------------------------- a small copy of real data
+_REAL_SMALL = ("hellaswag", "cosmos_qa", "commonsense_qa", "squad", "mnli", "snli")
+for _name, _part in {
+    "pretrain": Part(tasks([panx_text.BENCHMARK.name]), temperature=_MT5_TEMPERATURE),
+    "intermediate": Part(tasks(_REAL_SMALL), cap=_CAP),
+    "target": Part(("mnli.en", "copa.en", "udpos.en", "squad.en"), temperature=2.0),
+    "scored": Part(tasks(("xnli", "xcopa", "udpos", "xquad", "tatoeba"))),
+}.items():
+    register(f"real_small_{_name}", _part, skip_missing=True)
 
 # -------------------------------------------------------------------------------- embedded data
 _CLDR_INTERMEDIATE = tuple(module.BENCHMARK.name for module in (kind, same, convert))

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 ONLY_T5X = ("infer.gin",)
-SCALES = ("local", "small", "pod")  # given after a run
+SCALES = ("local", "small", "pod", "real_small")  # given after a run
 RUNS = sorted(
     path.name
     for path in (ROOT / "gin").glob("*.gin")
@@ -47,7 +47,7 @@ def test_run_resolves_to_golden_text(run, local, golden):
     golden(f"gin/{name}.txt", result.stdout)
 
 
-@pytest.mark.parametrize("scale", ["small", "pod"])
+@pytest.mark.parametrize("scale", [scale for scale in SCALES if scale != "local"])
 def test_a_run_at_another_scale_resolves_to_golden_text(scale, golden):
     files = ["--gin_file=gin/finetune.gin", f"--gin_file=gin/{scale}.gin"]
     result = resolve("train", *files, *REQUIRED["train"], "--dry_run")

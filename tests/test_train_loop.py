@@ -233,16 +233,22 @@ SELECT = {
 
 
 def test_early_stop_ends_where_nothing_gets_better_and_the_folder_means_the_best(tmp_path):
-    """Without learning all evaluations are equal: the first is the best, two more end the run."""
+    """Without learning all evaluations are equal: two after the first end the run."""
     result = run(tmp_path, LEARNING_RATE=0.0, **SELECT)
     assert result.returncode == 0, result.stderr
     assert "Stopped at step 6 of 24: 2 evaluations without a mean/english better" in result.stdout
-    assert restore.find(tmp_path).name == "checkpoint_2"
-    assert restore.find(tmp_path, "latest").name == "checkpoint_6"
+    chosen = tmp_path / "chosen_checkpoint.json"
+    assert json.loads(chosen.read_text()) == {"step": 6, "best": "mean/english"}
     before = losses(tmp_path)
     again = run(tmp_path, LEARNING_RATE=0.0, **SELECT)
     assert again.returncode == 0, again.stderr
-    assert losses(tmp_path) == before and restore.find(tmp_path).name == "checkpoint_2"
+    assert losses(tmp_path) == before
+    chosen.write_text('{"step": 4}')
+    assert restore.find(tmp_path).name == "checkpoint_4"
+    assert restore.find(tmp_path, "latest").name == "checkpoint_6"
+    chosen.write_text('{"step": 2}')
+    with pytest.raises(ValueError, match=r"names step 2, but .* has only 4, 6"):
+        restore.find(tmp_path)
 
 
 @pytest.mark.parametrize(

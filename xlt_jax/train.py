@@ -17,11 +17,11 @@ from etils import epath
 from xlt_jax import configuration, files
 from xlt_jax.arrays import Params
 from xlt_jax.convert import restore
-from xlt_jax.data import budget, features, mixtures, record, tokens
+from xlt_jax.data import budget, features, mixtures, record, sources, tokens
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.evaluation import predictions, zero_shot
 from xlt_jax.evaluation.tensorboard import ScalarWriter
-from xlt_jax.training import checkpoint, partition, state, step
+from xlt_jax.training import checkpoint, flops, partition, state, step
 from xlt_jax.training.config import CheckpointConfig, DatasetConfig, SaveCheckpointConfig
 from xlt_jax.training.model import EncoderDecoderModel, Trainer, check_whole_batches
 
@@ -165,9 +165,14 @@ def train(
             saver.save(number, train_state, position, metrics)
             saved_step = number
 
+    compiled = None
     left = 0 if patience.spent else total_steps - now  # spent: this run stopped early before
     for batch, stream_state, examples in prefetch(stream, partitioner.shard_batch, left):
-        train_state, metrics = train_step(train_state, batch, base_rng)
+        if compiled is None:
+            traced = train_step.trace(train_state, batch, base_rng)
+            log.flops_per_step = flops.matmul_flops(traced.jaxpr)
+            compiled = traced.lower().compile()
+        train_state, metrics = compiled(train_state, batch, base_rng)
         now += 1
         seen += examples
         waiting.append(metrics)
@@ -306,6 +311,11 @@ def open_stream(
 ) -> tuple[features.BatchStream, list[tokens.TokenTable]]:
     """Endless batches of this process's rows, and the tables they come from."""
     mixture = mixtures.get(config.mixture_or_task_name)
+    if mixture.skip_missing:
+        missing = sources.missing_tasks(mixture.tasks, config.split)
+        mixture = mixture.without(missing)
+        if missing and jax.process_index() == 0:
+            print(f"No data, left out: {' '.join(missing)}.", flush=True)
     tables = [tokens.tokens(task, config.split, vocabulary) for task in mixture.tasks]
     stream = features.BatchStream(
         tables,
@@ -390,6 +400,7 @@ class RunLog:
         self._time = self._start_time = time.monotonic()
         self._start_step = self._step = None
         self._lines: list[str] = []  # of metrics.jsonl
+        self.flops_per_step: float | None = None
 
     def start(self, number: int, described, tables, lengths, summarize_config_fn) -> None:
         """Says what will be trained on what, and warns of rows that are cut."""
@@ -437,7 +448,8 @@ class RunLog:
             "steps_per_s": len(metrics) / seconds,
         }
         self._train.write(number, scalars)
-        self._lines.append(json.dumps({"step": number, **scalars}))
+        cost = {"flops_per_step": self.flops_per_step}
+        self._lines.append(json.dumps({"step": number, **scalars, **cost}))
         if self._start_step is None:  # the first period holds the compilation
             self._start_step, self._start_time = number, self._time
             left = "?"

@@ -37,7 +37,7 @@ BENCHMARK = register(
         languages=("en",),
         source=tuple(
             Files("FinancialPhraseBank*/Sentences_AllAgree.txt", read, {split: ""})
-            for split, read in (("train", read_train), ("test", read_test))
+            for split, read in (("test", read_test), ("train", read_train))
         ),
         prompt=lambda row: prompts.classification(
             "phrasebank", row["sentence"], row["label"], SENTIMENTS

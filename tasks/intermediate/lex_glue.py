@@ -187,7 +187,7 @@ CASE_HOLD = register(
             "casehold",
             row["excerpt"],
             [row[f"holding{number}"] for number in range(5)],
-            int(row["label"]),
+            int(row["label"] or -1),
         ),
         **families.CHOICES,
         max_target_tokens=128,

@@ -8,9 +8,21 @@ from collections.abc import Iterator, Mapping
 
 from tasks import families
 from xlt_jax.data import formats, prompts
-from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Row, register
+from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Overlap, Row, register
 
 _GITHUB = "https://raw.githubusercontent.com"
+_INDONLI_SPLITS = {
+    "train": "train",
+    "validation": "val",
+    "test": "test_lay",
+    "test_expert": "test_expert",
+}
+_UD_PREMISES = Overlap(
+    "udpos",
+    dict.fromkeys(_INDONLI_SPLITS, ("train", "validation", "test")),
+    "Some of IndoNLI's premises are sentences of UD's Indonesian treebanks, of which splits it "
+    "does not say.",
+)
 
 
 def read_klue(path, language: str) -> Iterator[Row]:
@@ -34,6 +46,7 @@ def _benchmark(
     url: str,
     citation: str,
     licence: str,
+    overlaps: tuple[Overlap, ...] = (),
 ) -> Benchmark:
     """A set of one language; files are fetched from ``url`` to the first of the patterns."""
     return Benchmark(
@@ -43,6 +56,7 @@ def _benchmark(
         source=tuple(Files(pattern, read, splits) for pattern in patterns),
         prompt=lambda row: prompts.inference(row["premise"], row["hypothesis"], row["label"]),
         **families.PAIRS,
+        overlaps=overlaps,
         english_training=("mnli.en",),
         citation=citation,
         licence=licence,
@@ -61,15 +75,11 @@ BENCHMARKS = tuple(
             "id",
             formats.json_lines,
             ("indonli/{split}.jsonl", "nli_other/indonli.{split}.jsonl"),
-            {
-                "train": "train",
-                "validation": "val",
-                "test": "test_lay",
-                "test_expert": "test_expert",
-            },
+            _INDONLI_SPLITS,
             "ir-nlp-csui/indonli/main/data/indonli/{split}.jsonl",
             "Mahendra et al. 2021",
             "none stated; the premises are CC BY-SA and Apache 2.0",
+            overlaps=(_UD_PREMISES,),
         ),
         _benchmark(
             "klue_nli",

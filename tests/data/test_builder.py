@@ -63,7 +63,7 @@ def test_span_corruption_under_seqio(vocabulary):
 def test_mixture_has_our_rates(vocabulary):
     name = "cldr_english_intermediate"
     mixture = mixtures.get(name)
-    sizes = {task: len(tokens.tokens(task, "train", vocabulary)) for task in mixture.tasks}
+    sizes = {task: tokens.tokens(task, "train", vocabulary).size for task in mixture.tasks}
     ours = mixture.rates(sizes)
     theirs = seqio.MixtureRegistry.get(name)
     for task in theirs.tasks:

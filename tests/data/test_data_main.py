@@ -283,3 +283,29 @@ def test_check_finds_what_the_manifest_says(folder, run, monkeypatch):
         for item in report["downloads"]:
             assert not item["differs"]
     assert compared > 150
+
+
+# ----------------------------------------------------------------------------------------- mixture
+def test_mixture_shows_what_a_run_draws(capsys):
+    words = ["mixture", "cldr_english_intermediate", "--steps=6000", "--batch_size=8"]
+    words += ["--inputs=128", "--targets=32"]
+    assert data_main.main(words) == 0
+    out = capsys.readouterr().out
+    assert "cldr_convert.en" in out and "16,000" in out
+    assert "counted in examples: 3 tasks, 48,000 rows. 6,000 steps of 8 rows draw about" in out
+    assert "Warning: the rows of 3 of 3 tasks are repeated more than 4 times" in out
+    assert data_main.main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    tasks_ = found["tasks"].values()
+    assert sum(one["rate"] for one in tasks_) == pytest.approx(1)
+    assert sum(one["examples"] for one in tasks_) == pytest.approx(found["examples"])
+    for one in tasks_:
+        assert one["rate"] == pytest.approx(1 / 3)  # as many rows in each
+        assert one["epochs"] == pytest.approx(one["examples"] / 16_000)
+    assert data_main.main([*words, "--no_pack", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["examples"] == 6000 * 8
+
+
+def test_mixture_without_data_says_what_is_missing(folder, capsys):
+    assert data_main.main(["mixture", "social_i_qa.en"]) == 2
+    assert "There is no data for social_i_qa.en, split 'train'" in capsys.readouterr().err

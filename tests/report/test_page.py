@@ -10,15 +10,21 @@ import pytest
 from synthetic import ARMS, BENCHMARKS, write_experiment
 
 from xlt_jax.report import __main__ as program
-from xlt_jax.report import page, runs, words
+from xlt_jax.report import page, plots, runs, sheets, words
 from xlt_jax.report.tables import Results
 
 CODES = ("en", "de", "sw", "th")
+FIGURES = {"scores", "score_map", "difference_map", "gains", "curves"}
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
 
 def level(arm, benchmark, code):
     return 0.5 + 0.1 * (arm == "multitask")
+
+
+def page_of(root):
+    results = Results(runs.read([root]))
+    return page.html(results, plots.figures(results), sheets.sheets(results))
 
 
 class Page(html.parser.HTMLParser):
@@ -82,7 +88,7 @@ def test_page_holds_answer_arms_languages_commands_and_figures(built):
         assert expected in shown
     for stage in runs.read([root]).stages:
         assert stage.command in shown
-    assert text.count("<svg") == 4
+    assert text.count("<svg") == len(FIGURES)
     assert not re.search(r"#0[1-4]0[1-4]0\d", text), "a colour was not replaced by its variable"
 
 
@@ -103,13 +109,13 @@ def test_text_from_files_is_escaped(tmp_path):
     root = write_experiment(tmp_path / "x", codes=("en", "de"), score=level)
     path = root / "recipe.json"
     path.write_text(path.read_text().replace("Known scores.", "<script>alert(1)</script>"))
-    assert "<script>alert" not in page.html(Results(runs.read([root])))
+    assert "<script>alert" not in page_of(root)
 
 
 @pytest.mark.parametrize("arms", [("none",), ("english", "multitask")])
 def test_partial_results_still_give_a_page(tmp_path, arms):
     root = write_experiment(tmp_path / "x", codes=CODES, score=level, arms=arms)
-    text = page.html(Results(runs.read([root])))
+    text = page_of(root)
     Page(text)
     for arm in set(ARMS) - set(arms):
         assert f"Arm {arm} has no results" in text
@@ -117,12 +123,12 @@ def test_partial_results_still_give_a_page(tmp_path, arms):
 
 def test_one_language_without_english_gives_a_page(tmp_path):
     root = write_experiment(tmp_path / "x", codes=("de",), score=level, benchmarks=("cldr_qa",))
-    Page(page.html(Results(runs.read([root]))))
+    Page(page_of(root))
 
 
 def test_english_only_gives_a_page(tmp_path):
     root = write_experiment(tmp_path / "x", codes=("en",), score=level)
-    Page(page.html(Results(runs.read([root]))))
+    Page(page_of(root))
 
 
 def test_errors_are_one_line(tmp_path, capsys):

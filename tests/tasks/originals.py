@@ -479,6 +479,7 @@ _BY_NAME = {
 _SAME = {
     "bucc2018_english": "bucc2018",
     "lareqa_candidates": "lareqa",
+    "panx_text": "panx",
     "squad_sentences": "squad",
     "tatoeba_english": "tatoeba",
 }

@@ -116,8 +116,8 @@ def _pubmed(folder: str, tested: bool) -> dict[str, str]:
     }
 
 
-def _lex_glue(name: str, split: str) -> dict[str, str]:
-    part = {"validation": "val" if name == "unfair_tos" else "dev"}.get(split, split)
+def _lex_glue(name: str) -> dict[str, str]:
+    """The same three rows in each part, and one in no part."""
     texts = ("The mill may be sold.", "We may end this at any time.", "The old law holds.")
     field, labels = {
         "ledgar": ("clause_type", ("Sales", "Terminations", "Governing Laws")),
@@ -127,20 +127,27 @@ def _lex_glue(name: str, split: str) -> dict[str, str]:
         ),
         "scotus": ("issueArea", ("8", "12", "1")),
     }[name]
-    rows = [{"text": text, field: x, "data_type": part} for text, x in zip(texts, labels)]
-    other = rows[0] | {"data_type": "none of the three"}
-    return {f"lex_glue/{name}.jsonl": jsonl([other, *rows])}
+    parts = ("train", "val" if name == "unfair_tos" else "dev", "test")
+    rows = [
+        {"text": text, field: label, "data_type": part}
+        for part in parts
+        for text, label in zip(texts, labels)
+    ]
+    return {f"lex_glue/{name}.jsonl": jsonl([rows[0] | {"data_type": "none of them"}, *rows])}
 
 
-def _case_hold(skipped: int) -> dict[str, str]:
-    """``skipped`` rows of other splits stand before."""
-    header, excerpt = table([range(13)], delimiter=","), 'The mill ("Mill") v. Jon (<HOLDING>)'
+def _case_hold() -> dict[str, str]:
+    """Three rows where each split begins, and rows without a label in between."""
+    excerpt = 'The mill ("Mill") v. Jon (<HOLDING>)'
     rows = [
         (number, excerpt, *(f"holding {n}" for n in "abcde"), 0.5, 0, 0.5, 0.5, 0.5, number)
         for number in range(3)
     ]
-    filler = ("," * 12 + "\n") * skipped
-    return {"lex_glue/casehold.csv": header + filler + table(rows, delimiter=",", quoted=True)}
+    labelled = table(rows, delimiter=",", quoted=True)
+    empty = "," * 12 + "\n"
+    header = table([range(13)], delimiter=",")
+    text = header + labelled + empty * 44_997 + labelled + empty * 3_897 + labelled
+    return {"lex_glue/casehold.csv": text}
 
 
 def _sentiments(tenths: bool) -> dict[str, str]:
@@ -170,19 +177,19 @@ BY_NAME = {
         for n in (1, 2, 3)
     },
     "afriqa": [
-        ("ha", "test", {f"{folder}/gold_span_passages.afriqa.hau.en.test.json": jsonl(_afriqa())})
+        ("ha", split, {f"{folder}/gold_span_passages.afriqa.hau.en.{name}.json": jsonl(_afriqa())})
         for folder in ("afriqa", "afriqa-main/data/gold_passages/hau")
+        for split, name in (("train", "train"), ("validation", "dev"), ("test", "test"))
     ],
-    "case_hold": [
-        ("en", "train", _case_hold(0)),
-        ("en", "validation", _case_hold(45_000)),
-        ("en", "test", _case_hold(48_900)),
-    ],
+    "case_hold": [("en", split, _case_hold()) for split in ("train", "validation", "test")],
     "ccg": [
         (
             "en",
             "train",
-            {f"{_CCG}/02/wsj_0200.auto": _derivations(), f"{_CCG}/00/wsj_0001.auto": "(<L N>)\n"},
+            {
+                f"{_CCG}/02/wsj_0200.auto": _derivations(),
+                f"{_CCG}/00/wsj_0001.auto": _derivations(),
+            },
         ),
         ("en", "test", {f"{_CCG}/23/wsj_2300.auto": _derivations()}),
     ],
@@ -195,8 +202,8 @@ BY_NAME = {
         ("en", "train", {"commonsense_qa/train.csqa.json": _commonsense_list()}),
     ],
     "financial_phrasebank": [
-        ("en", "train", _sentiments(False)),
         ("en", "test", _sentiments(True)),
+        ("en", "train", _sentiments(False)),
     ],
     "indonli": [
         ("id", "test", {f"{stem}test_lay.jsonl": jsonl(_inference("premise", "label", _LETTERS))})
@@ -222,7 +229,7 @@ BY_NAME = {
         )
     ],
     **{
-        name: [("en", split, _lex_glue(name, split)) for split in ("train", "validation", "test")]
+        name: [("en", split, _lex_glue(name)) for split in ("train", "validation", "test")]
         for name in ("ledgar", "unfair_tos", "scotus")
     },
     **{

@@ -332,7 +332,7 @@ ROWS = {
     "crossner": 2700,
     "sec_filings": 1475 - 8,  # lines between documents
 }
-_ALSO = {"lareqa_candidates", "squad_sentences", "tatoeba_english"}
+_ALSO = {"lareqa_candidates", "panx_text", "squad_sentences", "tatoeba_english"}
 
 
 def _family(benchmark) -> str:

@@ -147,6 +147,8 @@ def test_rows_without_a_label_are_dropped(served):
         ("cosmos_qa.en", "cosmos_qa:1.0.0", cosmos),
         ("copa.en", "super_glue/copa:1.0.2", copa),
         ("mnli.en", "multi_nli:1.1.0", {"premise": "p", "hypothesis": "h"}),
+        ("snli.en", "snli:1.1.0", {"premise": "p", "hypothesis": "h"}),
+        ("qqp.en", "glue/qqp:2.0.0", {"question1": "p", "question2": "h", "idx": 0}),
     ):
         served[name, "train"] = [row | {"label": label} for label in (-1, 1)]
         assert len(examples(task, "train")) == 1
@@ -186,6 +188,48 @@ def test_tags_are_numbers_there(served):
     row = {"tokens": ["Ana", "Lee"], "tags": [1, 2], "langs": ["de", "de"], "spans": ["PER: x"]}
     served["wikiann/de:1.0.0", "validation"] = [row]
     assert examples("panx.de", "validation")[0]["targets"] == "PER: Ana Lee"
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "fields"),
+    [
+        ("anli_r2.en", "anli/r2:0.1.0", ("context", "hypothesis")),
+        ("sci_tail.en", "sci_tail:1.0.0", ("premise", "hypothesis")),
+        ("paws_wiki.en", "paws_wiki/labeled_final_tokenized:1.1.0", ("sentence1", "sentence2")),
+    ],
+)
+def test_pairs_of_sentences(served, task, name, fields):
+    served[name, "test"] = [dict(zip(fields, "ab"), label=label) for label in (0, 1)]
+    found = examples(task, "test")
+    assert [e["targets"] for e in found] == [e["choices"][n] for n, e in enumerate(found)]
+    assert found[0]["texts"] == ("a", "b")
+
+
+def test_questions_without_an_answer(served):
+    none = question("q2") | {"answers": {"text": [], "answer_start": []}, "is_impossible": 1}
+    served["squad/v2.0:3.0.0", "validation"] = [question("q1"), none]
+    assert [e["targets"] for e in examples("squad_v2.en", "validation")] == ["q1", "unanswerable"]
+
+
+@pytest.mark.parametrize(("language", "there"), [("he", "iw"), ("tl", "fil"), ("sw", "sw")])
+def test_languages_of_mc4_are_splits(served, language, there):
+    page = {"text": "A page.", "url": "u", "timestamp": "t"}
+    served["c4/multilingual:3.1.0", there] = [page]
+    served["c4/multilingual:3.1.0", f"{there}-validation"] = [page, page]
+    assert [e["targets"] for e in examples(f"mc4.{language}", "train")] == ["A page."]
+    assert len(examples(f"mc4.{language}", "validation")) == 2
+
+
+def test_paragraphs_of_wikipedia(served):
+    text = (
+        "\n_START_ARTICLE_\nMill\n_START_PARAGRAPH_\nIt is old._NEWLINE_It is red.\n"
+        "_START_SECTION_\nUse\n_START_PARAGRAPH_\nIt grinds."
+    )
+    served["wiki40b/zh-cn:1.3.0", "train"] = [
+        {"text": text, "wikidata_id": "Q1", "version_id": "1"}
+    ]
+    found = examples("wikipedia.zh", "train")
+    assert [e["targets"] for e in found] == ["It is old.", "It is red.", "It grinds."]
 
 
 @pytest.mark.slow  # the builders of Universal Dependencies alone take minutes

@@ -71,16 +71,36 @@ class Mixture:
         parts: With their shares.
         unit: What shares, rates and caps count: "examples", or "tokens" of inputs and targets, so
             that a task of long rows gives no more tokens than its share.
+        skip_missing: Whether tasks without data on this machine are left out instead of being an
+            error; our engine names them.
     """
 
     name: str
     parts: tuple[Part, ...]
     unit: str = "examples"
+    skip_missing: bool = False
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """All tasks, each once, in the order of the parts."""
         return tuple(dict.fromkeys(task for part in self.parts for task in part.tasks))
+
+    def without(self, missing: Collection[str]) -> "Mixture":
+        """Without some tasks; a part that has no others is left out.
+
+        Raises:
+            ValueError: Nothing is left.
+        """
+        if not missing:
+            return self
+        kept = [tuple(t for t in part.tasks if t not in missing) for part in self.parts]
+        parts = tuple(replace(part, tasks=own) for part, own in zip(self.parts, kept) if own)
+        if not parts:
+            raise ValueError(
+                f"No task of the mixture {self.name!r} has data on this machine: "
+                f"`python -m xlt_jax.data check {self.name}` shows what is missing."
+            )
+        return replace(self, parts=parts)
 
     def rates(self, sizes: Mapping[str, Size]) -> dict[str, float]:
         """Probability of each task for one example; sums to one."""
@@ -101,13 +121,15 @@ class Mixture:
 _MIXTURES: dict[str, Mixture] = {}
 
 
-def register(name: str, *parts: Part, unit: str = "examples") -> Mixture:
+def register(
+    name: str, *parts: Part, unit: str = "examples", skip_missing: bool = False
+) -> Mixture:
     """Adds a mixture; a file of ``tasks/`` does it.
 
     Raises:
         ValueError: No parts, the name of a task, an unknown unit, or one of another content.
     """
-    mixture = Mixture(name, tuple(parts), unit)
+    mixture = Mixture(name, tuple(parts), unit, skip_missing)
     if unit not in UNITS:
         raise ValueError(f"Mixture {name!r} counts in {unit!r}; known: {', '.join(UNITS)}.")
     if not parts or name in _task_names():

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from xlt_jax.data import cache
+from xlt_jax.registry import benchmarks
 from xlt_jax.registry.benchmarks import Benchmark, Files, Row, Tfds
 
 LOCAL_HINT = (
@@ -72,6 +73,13 @@ def first_split(benchmark: Benchmark, language: str, splits: str) -> str | None:
     if not known:
         find(benchmark, language, names[0])  # raises
     return next((name for name in known if find(benchmark, language, name)), None)
+
+
+def missing_tasks(task_names: Iterable[str], splits: str) -> list[str]:
+    """Those of which none of ``splits``, joined by commas, is on this machine."""
+    return [
+        name for name in task_names if first_split(*benchmarks.split_task(name), splits) is None
+    ]
 
 
 def rows(benchmark: Benchmark, language: str, split: str) -> Iterable[Row]:

@@ -12,8 +12,10 @@ from collections.abc import Mapping
 
 from etils import epath
 from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2
+from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+_STATUS_SUCCESS = 1  # of tensorboard.hparams.Status
 _numbers = itertools.count()
 
 
@@ -53,6 +55,32 @@ class ScalarWriter:
         )
         value = summary_pb2.Summary.Value(tag=name, metadata=metadata, tensor=tensor)
         self._add_summary(step, [value])
+
+    def hparams(self, values: Mapping[str, str | float | bool], group: str) -> None:
+        """Makes the folder a finished session of TensorBoard's HParams view.
+
+        Args:
+            values: Name -> value of each hyperparameter; the scalars of the folder are its metrics.
+            group: Sessions of one group are shown as one row: seeds of the same settings.
+        """
+        now = time.time()
+        start = plugin_data_pb2.SessionStartInfo(group_name=group, start_time_secs=now)
+        for name, value in values.items():
+            kind = "bool" if isinstance(value, bool) else "string" if isinstance(value, str) else ""
+            setattr(start.hparams[name], f"{kind or 'number'}_value", value)
+        end = plugin_data_pb2.SessionEndInfo(status=_STATUS_SUCCESS, end_time_secs=now)
+        for tag, content in (
+            (metadata.SESSION_START_INFO_TAG, {"session_start_info": start}),
+            (metadata.SESSION_END_INFO_TAG, {"session_end_info": end}),
+        ):
+            value = summary_pb2.Summary.Value(
+                tag=tag,
+                metadata=metadata.create_summary_metadata(
+                    plugin_data_pb2.HParamsPluginData(**content)
+                ),
+                tensor=metadata.NULL_TENSOR,
+            )
+            self._add_summary(0, [value])
 
     def flush(self) -> None:
         """Hands everything to the operating system."""

@@ -435,7 +435,8 @@ def of_mixture(
         config: Names the mixture, its split, and the longest input. Of several splits joined by
             commas each task is scored on the first that is on this machine.
         partitioner: Splits the rows of a batch over the data axis.
-        missing: What to do with tasks that have no data here: "error" or "skip".
+        missing: What to do with tasks that have no data here, where the mixture does not skip them
+            anyway: "error" or "skip".
         options: Others of ``Evaluator``.
 
     Raises:
@@ -444,12 +445,13 @@ def of_mixture(
     if missing not in ("error", "skip"):
         raise ValueError(f"missing is {missing!r}; give 'error' or 'skip'.")
     tables, candidates, lacking = {}, {}, []
-    for name in mixtures.get(config.mixture_or_task_name).tasks:
+    mixture = mixtures.get(config.mixture_or_task_name)
+    for name in mixture.tasks:
         benchmark, language = split_task(name)
         if not benchmark.request.scored:
             continue
         split = sources.first_split(benchmark, language, config.split)
-        if split is None and missing == "skip":
+        if split is None and (missing == "skip" or mixture.skip_missing):
             lacking.append(name)
             continue
         tables[name] = tokens(name, split or config.split, vocabulary)

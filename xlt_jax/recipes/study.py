@@ -28,7 +28,7 @@ class Arm:
     Attributes:
         name: Of the arm.
         mixtures: Intermediate training, one stage for each mixture in turn; () for none.
-        local: The same at the local scale, on embedded data.
+        local: The same where a tiny model is pre-trained first, on embedded data.
         text: One sentence on what it does.
     """
 
@@ -65,7 +65,7 @@ class Scale:
         gin: Files given after the run's own: model, sizes, and what training starts from.
         intermediate_steps: Of all intermediate stages of an arm together.
         targets: By name of the choice: "multitask" is one model for all tasks, "per_task" one each.
-        embedded: Whether data and pre-training are the embedded ones.
+        embedded: Whether a tiny model is pre-trained first, and arms take their local mixtures.
     """
 
     gin: tuple[str, ...]
@@ -143,7 +143,10 @@ class Study:
                 English validation split; False: all take their last step.
         """
         scale = scale or "local"
-        where = SCALES[scale]
+        return replace(self.on(SCALES[scale], target, select), scale=scale)
+
+    def on(self, where: Scale, target: str | None = None, select: bool = False) -> Recipe:
+        """As ``at``, at a scale of one's own."""
         target = target or ("multitask" if where.embedded else "per_task")
         arms = {
             arm.name: (arm.local if where.embedded else arm.mixtures, arm.text) for arm in self.arms
@@ -164,7 +167,6 @@ class Study:
                 pair for pair in self.comparisons if all(name in arms for name in pair)
             ),
             seeds=self.seeds,
-            scale=scale,
             selection=SELECTION if select else "",
         )
 

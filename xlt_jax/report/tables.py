@@ -68,7 +68,8 @@ class Comparison:
         overall: Mean over benchmarks of the mean over the other languages; interval over rows and
             seeds.
         by_language: The same with the interval over languages.
-        by_seed: Seed -> ``overall`` of that seed alone.
+        by_seed: Seed -> ``overall`` of that seed alone, of the seeds that all benchmarks have.
+        num_seeds: Fewest and most seeds of a benchmark.
         benchmarks: Of each benchmark.
         source: In English, of each benchmark that both have, with an interval of its own.
         cells: (benchmark, language) -> difference; the intervals hold all together.
@@ -81,6 +82,7 @@ class Comparison:
     overall: Estimate
     by_language: Estimate
     by_seed: Mapping[int | None, float]
+    num_seeds: tuple[int, int]
     benchmarks: Mapping[str, Estimate]
     source: Mapping[str, Estimate]
     cells: Mapping[Key, Estimate]
@@ -412,12 +414,19 @@ class Results:
         overall = self.difference(arm, baseline, shared)
         per_benchmark = {b: self.difference(arm, baseline, [b]) for b in self.benchmarks}
         one, other = self._by_seed(arm, shared), self._by_seed(baseline, shared)
+        counts = [
+            len(self.study.cells[a][b, c].seeds)
+            for a in (arm, baseline)
+            for b in shared
+            for c in self.zero_shot_codes[b]
+        ]
         return Comparison(
             arm=arm,
             baseline=baseline,
             overall=overall,
             by_language=estimate(overall.value, resample_languages(tables)),
             by_seed={seed: one[seed] - other[seed] for seed in one if seed in other},
+            num_seeds=(min(counts), max(counts)),
             benchmarks={b: found for b, found in per_benchmark.items() if found},
             source={
                 b: estimate(values[b, code], samples[b, code]) for b, code in keys if code == SOURCE

@@ -104,13 +104,18 @@ def _verdict(results: Results, comparison: Comparison) -> str:
 
 
 def _in_each_seed(comparison: Comparison) -> str:
-    seeds = len(comparison.by_seed)
-    return f" and {seeds} seeds, both resampled" if seeds > 1 else ""
+    fewest, most = comparison.num_seeds
+    if most == 1:
+        return ""
+    seeds = f"{most} seeds" if fewest == most else f"{fewest} to {most} seeds"
+    return f" and {seeds}, both resampled"
 
 
 def _seed_sentence(comparison: Comparison) -> str:
-    if len(comparison.by_seed) < 2:
+    if comparison.num_seeds == (1, 1):
         return "With one seed, what differs between seeds is not in the interval."
+    if len(comparison.by_seed) < 2:
+        return "Fewer than two seeds are in all of it, so that it cannot be given seed by seed."
     values = ", ".join(signed(value) for value in comparison.by_seed.values())
     text = (
         f"Seed by seed the difference is {values} (standard deviation "
