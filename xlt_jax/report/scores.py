@@ -1,5 +1,6 @@
 """Reads an evaluation's files: metrics and rows of each task, joined over seeds."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -223,13 +224,15 @@ def _seeds_of(
 
 def _row_scores(lines: Sequence[Mapping]) -> Rows:
     rows: dict[str, tuple[float, float]] = {}
+    once: dict[tuple[float, float], tuple[float, float]] = {}  # few differ, and rows are millions
     for number, line in enumerate(lines):
         if line.get("score") is None:  # SeqIO's own logger wrote it
             return {}
         name = str(line["input"].get("id", number))
+        name = sys.intern(f"{name}#{number}" if name in rows else name)  # the same in every model
         weight = float(line.get("weight", 1.0))
         shares = float(line["score"]) * weight, weight
-        rows[f"{name}#{number}" if name in rows else name] = shares
+        rows[name] = once.setdefault(shares, shares)
     return rows
 
 

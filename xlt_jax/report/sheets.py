@@ -307,15 +307,11 @@ def shared_texts(results: Results) -> Sheet:
     rows: dict[tuple[str, ...], set[str]] = {}
     for arm in results.arms:
         for (benchmark, code), cell in results.study.cells[arm].items():
+            for leak in results.leaks(arm, benchmark, code):
+                what = f"{leak.rows:,} of {leak.of:,} rows, by their hashes"
+                rows.setdefault((arm, benchmark, what, leak.stage, leak.task), set()).add(code)
             for seed, audit in results.audit_of(cell).items():
-                score = cell.seeds[seed]
-                for leak in audit.leaks(score.texts, score.n):
-                    key = (
-                        arm, benchmark, f"{leak.rows:,} of {leak.of:,} rows, by their hashes",
-                        leak.stage, leak.task,
-                    )  # fmt: skip
-                    rows.setdefault(key, set()).add(code)
-                for overlap in audit.overlaps(benchmark, score.split):
+                for overlap in audit.overlaps(benchmark, cell.seeds[seed].split):
                     if overlap.shared.texts:
                         key = (
                             arm, benchmark, overlap.shared.note or "declared", overlap.stage,

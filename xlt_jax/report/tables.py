@@ -9,7 +9,7 @@ import numpy as np
 
 from xlt_jax.metrics import aggregate
 from xlt_jax.registry import languages
-from xlt_jax.report.audit import Audit, Auditor, Exposure, canonical
+from xlt_jax.report.audit import Audit, Auditor, Exposure, Leak, canonical
 from xlt_jax.report.intervals import (
     Estimate,
     estimate,
@@ -160,6 +160,15 @@ class Results:
         """Seed -> audit of the stage that scored the cell."""
         return {seed: self._audits[score.stage.folder] for seed, score in cell.seeds.items()}
 
+    def leaks(self, arm: str, benchmark: str, code: str) -> dict[Leak, None]:
+        """Training tasks that hold rows of the cell by their hashes, in any seed, each once."""
+        cell = self.study.cells[arm][benchmark, code]
+        return {
+            leak: None
+            for seed, audit in self.audit_of(cell).items()
+            for leak in audit.leaks(cell.seeds[seed].texts, cell.seeds[seed].n)
+        }
+
     def gap(self, arm: str) -> str | None:
         """Why zero-shot cannot be checked for the arm; None when it can."""
         gaps = dict.fromkeys(audit.gap for audit in self.audits[arm] if audit.gap)
@@ -257,12 +266,22 @@ class Results:
                 if self.exposure(arm, benchmark, code) is exposure
             ]
             if seen:
+                rows = self._leaked_rows(arm, benchmark, seen)
                 notes.append(
-                    f"Arm {arm} was trained on {what} {_tasks(benchmark, seen)}: not zero-shot, so "
-                    f"no mean of {benchmark} contains {'it' if len(seen) == 1 else 'them'}, in any "
-                    "arm."
+                    f"Arm {arm} was trained on {what} {_tasks(benchmark, seen)}{rows}: not "
+                    f"zero-shot, so no mean of {benchmark} contains "
+                    f"{'it' if len(seen) == 1 else 'them'}, in any arm."
                 )
         return notes
+
+    def _leaked_rows(self, arm: str, benchmark: str, codes: Sequence[str]) -> str:
+        """How many rows were found by their hashes; nothing where none were."""
+        most = {}
+        for code in codes:
+            if found := self.leaks(arm, benchmark, code):
+                leak = max(found, key=lambda leak: leak.rows)
+                most[code] = f"{leak.rows:,} of {leak.of:,} rows of {code} in {leak.stage}"
+        return f" ({', '.join(most.values())})" if most else ""
 
     # ------------------------------------------------------------------------------------ means
     def mean(

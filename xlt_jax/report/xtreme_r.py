@@ -123,9 +123,14 @@ def _task(
         and (name, code) in results.study.cells[arm]
         and results.exposure(arm, name, code).refused
     )
-    averages = [one.summary.tasks[name] for one in (found or {}).values()]
-    lacking = {task.rpartition(".")[2] for one in averages for task in one.missing}
-    return _average([one.value for one in averages], lacking if found else languages, refused)
+    # The seeds that count in the benchmark: each language that is there has all of them.
+    averages = [one.summary.tasks[name] for one in (found or {}).values() if name in one.scores]
+    values = [one.value for one in averages]
+    missing = averages[0].missing if averages else languages
+    missing = tuple(sorted(task.rpartition(".")[2] for task in missing))
+    return Average(
+        None if missing else float(np.mean(values)), _deviation(values), missing, refused
+    )
 
 
 def _means(
@@ -136,19 +141,17 @@ def _means(
     """Averages of a group, or of all tasks (None), over these lines of tasks."""
     means = {}
     for arm in lines[0].arms:
+        mine = [line.arms[arm] for line in lines]
+        missing = tuple(line.task for line in lines if line.arms[arm].missing)
+        refused = tuple(line.task for line in lines if line.arms[arm].refused)
         summaries = [one.summary for one in found.get(arm, {}).values()]
-        averages = [one.groups[group] if group else one.overall for one in summaries]
-        lacking = {line.task for line in lines if line.arms[arm].missing}
-        refused = {line.task for line in lines if line.arms[arm].refused}
-        means[arm] = _average([one.value for one in averages], lacking, refused)
+        by_seed = [(one.groups[group] if group else one.overall).value for one in summaries]
+        percent = None if missing else float(np.mean([one.percent for one in mine]))
+        means[arm] = Average(percent, _deviation(by_seed), missing, refused)
     return means
 
 
-def _average(values: Sequence[float | None], lacking, refused) -> Average:
-    whole = bool(values) and None not in values and not lacking
-    return Average(
-        percent=float(np.mean(values)) if whole else None,
-        deviation=float(np.std(values, ddof=1)) if whole and len(values) > 1 else None,
-        missing=tuple(sorted(lacking)),
-        refused=tuple(sorted(refused)),
-    )
+def _deviation(by_seed: Sequence[float | None]) -> float | None:
+    """Over the seeds that lack nothing; None with fewer than two."""
+    whole = [value for value in by_seed if value is not None]
+    return float(np.std(whole, ddof=1)) if len(whole) > 1 else None
