@@ -194,6 +194,12 @@ def test_family_wise_error_is_about_five_percent_where_nothing_differs():
     assert uncorrected / trials > 0.4
 
 
+def test_family_wise_error_with_seeds_is_no_larger():
+    """Noise of single rows in single seeds is counted more than once: that is cautious."""
+    samples = [together(1000 + trial, cells=20, n=200, seeds=(0, 1))[0] for trial in range(60)]
+    assert sum(any(cell.sign for cell in found.values()) for found in samples) <= 5
+
+
 def test_planted_differences_are_found_and_only_they():
     effects = {0: 0.2, 1: -0.2, 2: 0.15}
     right = {cell: np.sign(effect) for cell, effect in effects.items()}
@@ -204,7 +210,7 @@ def test_planted_differences_are_found_and_only_they():
         hits += sum(signs.get(cell) == sign for cell, sign in right.items())
         false += any(signs[cell] != right.get(cell) for cell in signs)
     assert hits >= 0.95 * 40 * len(right)
-    assert false <= 12  # of 40 samples; two seeds, so the draw over them is narrow
+    assert false <= 5
 
 
 def test_correction_is_none_for_one_cell_and_none_for_copies():

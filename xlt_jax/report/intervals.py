@@ -115,8 +115,14 @@ def resample_seeds(means: Mapping[int | None, np.ndarray]) -> np.ndarray:
     The draw depends on which seeds there are and on nothing else: cells and arms with the same
     seeds get the same ones drawn, so that differences are paired by seed.
 
+    Of what seeds change in all rows alike the variance is (S - 1)/S of the unbiased one; noise of
+    single rows in single seeds is counted up to three times, by rows, by seeds and by both, so that
+    single cells are cautious.
+
     Args:
         means: Seed -> means_R over drawn rows. With one seed they come back as they are.
+
+    Source: Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1(2).
     """
     seeds = tuple(sorted(means, key=str))
     if len(seeds) == 1:

@@ -18,7 +18,7 @@ from xlt_jax.report.tables import SOURCE, Results
 SOURCES = {
     "mt5": "README of github.com/google-research/multilingual-t5, November 2020",
     "mt5 quotes": "quoted in the README of github.com/google-research/multilingual-t5",
-    "rembert": "quoted in Table 16 of Chung et al. 2020, arXiv:2010.12821",
+    "rembert": "Chung et al. 2020, arXiv:2010.12821, Table 16 (other models quoted there)",
     "xlm-align": "README of github.com/CZWin32768/XLM-Align",
     "ernie-m": "quoted in the README of ERNIE-M, github.com/PaddlePaddle/ERNIE",
     "awesome": "Dou and Neubig 2021, arXiv:2101.08231, Table 9",
