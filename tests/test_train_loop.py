@@ -274,3 +274,18 @@ def test_rows_that_repeat_too_often_are_named(tmp_path):
         assert result.returncode == 0, result.stderr
         warned = "the rows of 1 of 1 tasks are repeated more than 4 times: cldr_kind.sw"
         assert (warned in result.stdout) is (name == "many")
+
+
+def test_what_is_forgotten_is_measured_before_and_after(tmp_path):
+    result = run(tmp_path, LOCAL_STEPS=3, FORGETTING=("cldr_kind.en", "cldr_same.en"))
+    assert result.returncode == 0, result.stderr
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    found = [
+        (line["step"], key)
+        for line in lines
+        for key in line
+        if key.startswith("forgetting/") and line[key] > 0
+    ]
+    names = ["forgetting/cldr_kind.en/nll", "forgetting/cldr_same.en/nll"]
+    assert found == [(step, name) for step in (0, 3) for name in names]
+    assert all(line["flops_per_step"] > 0 for line in lines if "loss" in line)

@@ -141,11 +141,12 @@ class Trainer(t5x.trainer.Trainer):
         num_microbatches: Parts of a batch computed one after the other, to need less memory.
         clip_norm: Global gradient norm above which gradients are scaled down.
         early_stop: None: T5X's loop has no end before its last step.
+        forgetting: Not measured.
         options: T5X's own.
 
     Raises:
-        ValueError: ``early_stop`` is set; microbatches with a normalizer that T5X takes from each microbatch alone, or
-            with an objective that compares the rows of a batch.
+        ValueError: ``early_stop`` is set; microbatches with a normalizer that T5X takes from each
+            microbatch alone, or with an objective that compares the rows of a batch.
     """
 
     def __init__(
@@ -155,6 +156,7 @@ class Trainer(t5x.trainer.Trainer):
         num_microbatches: int | None = None,
         clip_norm: float | None = None,
         early_stop: int | None = None,
+        forgetting: Sequence[str] = (),
         **options,
     ):
         if early_stop is not None:

@@ -1,5 +1,6 @@
 """``python -m xlt_jax.train``: trains, evaluates and saves; the loop, top to bottom."""
 
+import dataclasses
 import json
 import os
 import queue
@@ -84,6 +85,20 @@ def train(
     partitioner.check_batch_size(train_dataset_cfg.batch_size, microbatches)
     stream, tables = open_stream(train_dataset_cfg, model.vocabulary)
     eval_batches = open_eval_batches(train_eval_dataset_cfg, model.vocabulary, eval_steps)
+    earlier = {  # mixtures of earlier stages, to see what is forgotten
+        name: open_eval_batches(
+            dataclasses.replace(
+                train_dataset_cfg,
+                mixture_or_task_name=name,
+                split="validation",
+                shuffle=False,
+                seed=42,
+            ),
+            model.vocabulary,
+            eval_steps,
+        )
+        for name in trainer.forgetting
+    }
     evaluator = None
     if infer_eval_dataset_cfg:
         evaluator = inference_evaluator_cls(
@@ -165,6 +180,14 @@ def train(
             saver.save(number, train_state, position, metrics)
             saved_step = number
 
+    def measure_forgetting() -> None:
+        for name, batches in earlier.items():
+            log.forgetting(
+                now, name, mean_loss(eval_step, train_state.params, batches, partitioner)
+            )
+
+    if now == run["first_step"]:
+        measure_forgetting()
     compiled = None
     left = 0 if patience.spent else total_steps - now  # spent: this run stopped early before
     for batch, stream_state, examples in prefetch(stream, partitioner.shard_batch, left):
@@ -207,6 +230,8 @@ def train(
             break
 
     # ---------------------------------------------------------------- the end
+    if position and (now == total_steps or patience.spent):
+        measure_forgetting()
     if position:
         save(now)
     saver.close()
@@ -471,6 +496,15 @@ class RunLog:
             print(
                 "  validation: " + "  ".join(f"{k} {v:.3f}" for k, v in means.items()), flush=True
             )
+
+    def forgetting(self, number: int, mixture: str, means: Mapping[str, float]) -> None:
+        """Logs the loss on what an earlier stage was trained on."""
+        if self._writes:
+            value = {f"forgetting/{mixture}/nll": means["nll"]}
+            self._training_eval.write(number, value)
+            self._lines.append(json.dumps({"step": number, **value}))
+            configuration.end_progress()
+            print(f"  {mixture}: nll {means['nll']:.3f}", flush=True)
 
     def examples(self, number: int, examples: Mapping[str, int]) -> None:
         """Logs how many examples of each task, benchmark and language have been seen."""

@@ -57,6 +57,7 @@ def _benchmark(
         prompt=prompt,
         request=Request.TRAIN_ONLY,
         kind=kind,
+        trains=(name, *(["mlqa"] if name == "xquad" else [])),
         overlaps=(
             Overlap(
                 english, {"train": ("train",)}, "Its English training rows in machine translation."

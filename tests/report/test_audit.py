@@ -52,6 +52,13 @@ def test_labels_of_other_benchmarks_and_of_the_task_are_told_apart(root):
     assert set(exposures(root, "none").values()) == {"task-language seen", "zero-shot"}
 
 
+def test_labels_of_a_translated_training_set_are_labels_of_its_task(root):
+    plant(root, "pretrain", "cldr_pairs_translate_train.th", trains=["cldr_pairs"])
+    assert exposures(root)["th"] == "task-language seen"
+    results = Results(runs.read([root]))
+    assert results.exposure("multitask", "cldr_qa", "th") is Exposure.LANGUAGE_SEEN
+
+
 @pytest.mark.parametrize("language", ["sw", "swh_Latn"], ids=["code", "alias"])
 @pytest.mark.parametrize("link", ["runs/gone/pretrain", "runs/gone/pretrain/checkpoint_100"])
 def test_a_leak_two_links_back_is_found_and_in_no_mean(root, language, link):

@@ -29,6 +29,6 @@ RECIPE = Study(
         ("gin/real_small.gin",),
         1_000,
         {"multitask": (Target("", ("real_small_target",), ("real_small_scored",)),)},
-        embedded=True,
+        pretrained_on="real_small_pretrain",
     )
 )

@@ -174,7 +174,7 @@ def get(name: str, **choices: Any) -> Recipe:
             f"Unknown recipe {name!r}{near(name, recipes)} Known: {', '.join(recipes)}. "
             "A recipe is a file in xlt_jax/recipes/ with a RECIPE or a STUDY."
         )
-    if any(choices.values()) and not recipes[name].question:
+    if any(choices.values()) and not recipes[name].scale:
         raise ValueError(f"{name!r} is no study: leave --scale, --target and --select out.")
     return recipes[name]
 

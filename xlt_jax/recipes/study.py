@@ -65,13 +65,14 @@ class Scale:
         gin: Files given after the run's own: model, sizes, and what training starts from.
         intermediate_steps: Of all intermediate stages of an arm together.
         targets: By name of the choice: "multitask" is one model for all tasks, "per_task" one each.
-        embedded: Whether a tiny model is pre-trained first, and arms take their local mixtures.
+        pretrained_on: Mixture on which a tiny model is pre-trained first, and arms then take their
+            local mixtures; empty where training starts from a public checkpoint.
     """
 
     gin: tuple[str, ...]
     intermediate_steps: int
     targets: Mapping[str, tuple[Target, ...]]
-    embedded: bool = False
+    pretrained_on: str = ""
 
 
 _XTREME_R = {
@@ -106,7 +107,7 @@ _CLDR = {
     ),
 }
 SCALES = {
-    "local": Scale(("gin/local.gin",), 600, _CLDR, embedded=True),
+    "local": Scale(("gin/local.gin",), 600, _CLDR, pretrained_on="cldr_pretrain"),
     "small": Scale(("gin/small.gin",), 5_000, _XTREME_R),
     "pod": Scale(("gin/pod.gin",), 10_000, _XTREME_R),
 }
@@ -147,14 +148,15 @@ class Study:
 
     def on(self, where: Scale, target: str | None = None, select: bool = False) -> Recipe:
         """As ``at``, at a scale of one's own."""
-        target = target or ("multitask" if where.embedded else "per_task")
+        target = target or ("multitask" if where.pretrained_on else "per_task")
         arms = {
-            arm.name: (arm.local if where.embedded else arm.mixtures, arm.text) for arm in self.arms
+            arm.name: (arm.local if where.pretrained_on else arm.mixtures, arm.text)
+            for arm in self.arms
         }
         arms = {name: row for name, row in arms.items() if row[0] is not None}
         first = Stage("pretrain", gin=("gin/pretrain.gin", *where.gin), shared=True)
-        stages = [first] if where.embedded else []
-        start = first.name if where.embedded else None
+        stages = [first] if where.pretrained_on else []
+        start = first.name if where.pretrained_on else None
         for arm, (mixtures, _) in arms.items():
             stages += _chain(arm, mixtures, start, where, where.targets[target], select)
         return Recipe(
@@ -186,17 +188,23 @@ def _chain(
         stages.append(Stage(name, gin=gin, start_from=start_from, arm=arm, **fields))
         return name
 
+    earlier = tuple(filter(None, (scale.pretrained_on,)))
     for number, mixture in enumerate(mixtures, start=1):
         bindings = {
             "MIXTURE_OR_TASK_NAME": mixture,
             "TRAIN_STEPS_RELATIVE": scale.intermediate_steps // len(mixtures),
         }
+        if earlier:
+            bindings["FORGETTING"] = earlier
+        earlier = (*earlier, mixture)
         name = f"{arm}_intermediate{f'_{number}' if len(mixtures) > 1 else ''}"
         start = add(name, ("gin/intermediate.gin", *scale.gin), start, bindings=bindings)
     for target in targets:
         tuned = start
         for number, mixture in enumerate(target.train, start=1):
             bindings = {"MIXTURE_OR_TASK_NAME": mixture}
+            if earlier:
+                bindings["FORGETTING"] = earlier
             if select and target.selects:
                 bindings |= {"EVAL_MIXTURE": mixture, **_SELECT}
             name = "_".join(

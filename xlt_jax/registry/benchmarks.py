@@ -175,8 +175,8 @@ class Benchmark:
             candidate and the pair's margin score, or nothing (``decoding.embed.mutual``).
         export: ``(examples, predictions) -> predictions`` as XTREME's submission files have them.
         domain: Of ``DOMAINS``.
-        task: Name of the benchmark whose task these rows are in other words or translation: labels
-            of one in a language leave the other no zero-shot scores there. Empty: its own.
+        trains: Other benchmarks whose task these rows are, as those of translated training sets:
+            with their labels in a language the others' scores there are not zero-shot.
         parallel: Whether row i of a split is the same in every language, so that training on it in
             one language shows the test rows of the others.
         overlaps: Texts or sources that other benchmarks share; saying it on one side is enough.
@@ -216,7 +216,7 @@ class Benchmark:
     mined: bool = False
     export: Callable[[Sequence[Example], Sequence[str]], list[str]] | None = None
     domain: str = "general"
-    task: str = ""
+    trains: tuple[str, ...] = ()
     parallel: bool = False
     overlaps: tuple[Overlap, ...] = ()
     labelled: bool = True
@@ -368,7 +368,7 @@ def training_record(task_name: str, split: str, examples: int | None) -> dict[st
         "examples": examples,
         "labelled": benchmark.labelled,
         "benchmark": benchmark.name,
-        "task": benchmark.task or benchmark.name,
+        "trains": [benchmark.name, *benchmark.trains],
         "language": language,
         "kind": benchmark.kind,
         "domain": benchmark.domain,

@@ -1,7 +1,7 @@
 """``python -m xlt_jax.report RUN... [--out DIR]``: page, tables and figures of an experiment.
 
 ``index.html`` has everything and opens offline. Beside it: ``scores.csv`` (every score of every
-seed), ``tables/`` (Markdown and LaTeX), ``figures/`` (PNG and PDF).
+seed), ``tables/`` (Markdown and LaTeX), ``figures/`` (PNG and PDF), ``tensorboard/`` (HParams).
 """
 
 import argparse
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from xlt_jax import files
-from xlt_jax.report import exports, page, plots, runs, sheets, words
+from xlt_jax.report import exports, hparams, page, plots, runs, sheets, words
 from xlt_jax.report.tables import Results
 
 
@@ -51,6 +51,7 @@ def build(folders: list[Path], out: Path) -> str:
         for name, content in contents.items():
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             files.write_bytes(out / name, content)
+        hparams.write(results, out / "tensorboard")
     except OSError as error:
         raise ValueError(
             f"Cannot write into {out}: {error.strerror}. Name another folder with --out."

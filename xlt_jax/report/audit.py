@@ -49,10 +49,14 @@ class Shared:
 
 @dataclass(frozen=True)
 class Trained:
-    """Labelled training of one benchmark in one language, in one stage."""
+    """Labelled training of one benchmark in one language, in one stage.
+
+    ``trains`` are the benchmarks whose task it is: itself, and the original of a translation.
+    """
 
     stage: str
     benchmark: str
+    trains: tuple[str, ...]
     language: str
     examples: int | None
     split: str | None = None
@@ -112,7 +116,8 @@ class Audit:
             score: What was scored: its split and texts; None asks for any split and no texts.
         """
         code = canonical(language)
-        seen = {trained.benchmark for trained in self.labelled if trained.language == code}
+        mine = [trained for trained in self.labelled if trained.language == code]
+        seen = {name for trained in mine for name in trained.trains}
         if benchmark in seen:
             return Exposure.TASK_SEEN
         split = score.split if score else None
@@ -233,6 +238,7 @@ def _training(stage: StageRun) -> tuple[list[Trained], tuple[str, ...]]:
             Trained(
                 stage=stage.role,
                 benchmark=benchmark,
+                trains=tuple(task.get("trains") or (benchmark,)),
                 language=language,
                 examples=task.get("examples"),
                 split=task.get("split"),

@@ -57,6 +57,7 @@ def html(results: Results, drawn: Mapping[str, Callable], made: Sequence[sheets.
         without_texts=sorted({s for audits in results.audits.values() for a in audits
                               for s in a.without_texts}),
         budget=cost.budget_sentence(cost.arm_costs(results)),
+        selection=words.selection_sentence(results),
         sheets={sheet.name: sheet for sheet in made},
         versions=_versions(results),
         figures={name: markupsafe.Markup(plots.svg(draw, name)) for name, draw in drawn.items()},

@@ -32,6 +32,8 @@ class Study:
         description: From the recipe, else empty.
         question: What the study asks, from the recipe, else empty.
         scale: From the recipe, else empty.
+        selection: By what checkpoints of target stages were chosen; empty: the last ones were
+            taken. None where no recipe says.
         arms: Arm -> description; also those without results.
         comparisons: (arm, baseline), the question first.
         stages: In the recipe's order.
@@ -44,6 +46,7 @@ class Study:
     description: str
     question: str
     scale: str
+    selection: str | None
     arms: Mapping[str, str]
     comparisons: tuple[tuple[str, str], ...]
     stages: tuple[StageRun, ...]
@@ -102,6 +105,7 @@ def _read_folder(folder: Path) -> Study:
         description=recipe.get("description") or "",
         question=recipe.get("question") or "",
         scale=recipe.get("scale") or "",
+        selection=recipe.get("selection"),
         arms=recipe["arms"],
         comparisons=_comparisons(recipe),
         stages=tuple(stages),
@@ -196,6 +200,7 @@ def _join(studies: Sequence[Study]) -> Study:
         description=" ".join(study.description for study in studies).strip(),
         question=" ".join(study.question for study in studies).strip(),
         scale=", ".join(dict.fromkeys(study.scale for study in studies if study.scale)),
+        selection=studies[0].selection if len({s.selection for s in studies}) == 1 else None,
         arms=arms,
         comparisons=tuple(within) or _comparisons({"arms": arms}),
         stages=tuple(stage for study in studies for stage in study.stages),

@@ -50,6 +50,19 @@ def interval_sentence(results: Results) -> str:
     return text
 
 
+def selection_sentence(results: Results) -> str:
+    """How checkpoints were chosen, in words; empty where no recipe says."""
+    selection = results.study.selection
+    if selection is None:
+        return ""
+    if not selection:
+        return "No checkpoint was selected: every stage goes on from the last step before it."
+    return (
+        f"Checkpoints of target stages were selected by {selection}; data in other languages was "
+        "used for no choice."
+    )
+
+
 def chance_statements(results: Results) -> list[str]:
     """For each benchmark: which arms' means over the other languages beat chance."""
     sentences = []

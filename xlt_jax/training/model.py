@@ -50,12 +50,15 @@ class Trainer:
         early_stop: Zero-shot evaluations during training without a better
             ``SaveCheckpointConfig.keep_best_metric`` after which training ends; None for no end
             before the last step.
+        forgetting: Mixtures whose validation loss is measured before the first and after the last
+            step: what earlier stages were trained on.
     """
 
     learning_rate_fn: Schedule
     num_microbatches: int | None = None
     clip_norm: float | None = None
     early_stop: int | None = None
+    forgetting: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.early_stop is not None and self.early_stop < 1:

@@ -12,6 +12,7 @@ python -m t5x.train \
     --gin_file=gin/local.gin \
     --gin.MIXTURE_OR_TASK_NAME="'cldr_english_intermediate'" \
     --gin.TRAIN_STEPS_RELATIVE=600 \
+    --gin.FORGETTING="('cldr_pretrain',)" \
     --gin.RANDOM_SEED=0 \
     --gin.INITIAL_CHECKPOINT_PATH="'runs/demo/pretrain'" \
     --gin.MODEL_DIR="'runs/demo/english_intermediate.seed0'"
@@ -21,6 +22,7 @@ python -m t5x.train \
     --gin_file=gin/finetune.gin \
     --gin_file=gin/local.gin \
     --gin.MIXTURE_OR_TASK_NAME="'cldr_english_target'" \
+    --gin.FORGETTING="('cldr_pretrain', 'cldr_english_intermediate')" \
     --gin.RANDOM_SEED=0 \
     --gin.INITIAL_CHECKPOINT_PATH="'runs/demo/english_intermediate.seed0'" \
     --gin.MODEL_DIR="'runs/demo/english_finetune.seed0'"
@@ -39,6 +41,7 @@ python -m t5x.train \
     --gin_file=gin/local.gin \
     --gin.MIXTURE_OR_TASK_NAME="'cldr_multitask_intermediate'" \
     --gin.TRAIN_STEPS_RELATIVE=600 \
+    --gin.FORGETTING="('cldr_pretrain',)" \
     --gin.RANDOM_SEED=0 \
     --gin.INITIAL_CHECKPOINT_PATH="'runs/demo/pretrain'" \
     --gin.MODEL_DIR="'runs/demo/multitask_intermediate.seed0'"
@@ -48,6 +51,7 @@ python -m t5x.train \
     --gin_file=gin/finetune.gin \
     --gin_file=gin/local.gin \
     --gin.MIXTURE_OR_TASK_NAME="'cldr_english_target'" \
+    --gin.FORGETTING="('cldr_pretrain', 'cldr_multitask_intermediate')" \
     --gin.RANDOM_SEED=0 \
     --gin.INITIAL_CHECKPOINT_PATH="'runs/demo/multitask_intermediate.seed0'" \
     --gin.MODEL_DIR="'runs/demo/multitask_finetune.seed0'"
@@ -65,6 +69,7 @@ python -m t5x.train \
     --gin_file=gin/finetune.gin \
     --gin_file=gin/local.gin \
     --gin.MIXTURE_OR_TASK_NAME="'cldr_english_target'" \
+    --gin.FORGETTING="('cldr_pretrain',)" \
     --gin.RANDOM_SEED=0 \
     --gin.INITIAL_CHECKPOINT_PATH="'runs/demo/pretrain'" \
     --gin.MODEL_DIR="'runs/demo/none_finetune.seed0'"
