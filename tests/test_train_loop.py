@@ -229,6 +229,7 @@ SELECT = {
     "EARLY_STOP": 2,
     "EVAL_PERIOD": 2,
     "SAVE_PERIOD": 2,
+    "STATS_PERIOD": 5,
 }
 
 
@@ -237,6 +238,7 @@ def test_early_stop_ends_where_nothing_gets_better_and_the_folder_means_the_best
     result = run(tmp_path, LEARNING_RATE=0.0, **SELECT)
     assert result.returncode == 0, result.stderr
     assert "Stopped at step 6 of 24: 2 evaluations without a mean/english better" in result.stdout
+    assert [step for step, *_ in losses(tmp_path)] == [5, 6]  # every 5 and at the end
     chosen = tmp_path / "chosen_checkpoint.json"
     assert json.loads(chosen.read_text()) == {"step": 6, "best": "mean/english"}
     before = losses(tmp_path)

@@ -230,6 +230,8 @@ def train(
             break
 
     # ---------------------------------------------------------------- the end
+    if waiting and patience.spent:
+        log.train(now, jax.device_get(waiting))
     if position and (now == total_steps or patience.spent):
         measure_forgetting()
     if position:

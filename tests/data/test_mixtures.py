@@ -180,3 +180,13 @@ def test_budget_by_hand():
     assert "the rows of 1 of 2 tasks are repeated more than 4 times: c.sw 5.0 times" in text
     assert budget.warning(found[:1]) is None
     assert sum(one.token_share for one in found) == pytest.approx(1)
+
+
+def test_tasks_without_data_are_left_out_where_a_mixture_says_so():
+    mixture = Mixture("m", (Part(("a.en", "b.en"), 0.4), Part(("c.sw",), 0.6)), skip_missing=True)
+    kept = mixture.without(["b.en", "c.sw"])
+    assert kept.tasks == ("a.en",) and kept.rates(SIZES) == {"a.en": 1.0}
+    assert mixture.without([]) is mixture
+    with pytest.raises(ValueError, match="No task of the mixture 'm' has data on this machine"):
+        mixture.without(TASKS)
+    assert get("real_small_pretrain").skip_missing and not get("xtreme_r").skip_missing

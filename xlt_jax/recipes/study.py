@@ -161,7 +161,7 @@ class Study:
             stages += _chain(arm, mixtures, start, where, where.targets[target], select)
         return Recipe(
             name=self.name,
-            description=self.question,
+            description="The arms differ in intermediate training only.",
             question=self.question,
             stages=tuple(stages),
             arms={name: text for name, (_, text) in arms.items()},
