@@ -10,6 +10,8 @@ from rich.table import Table
 
 from xlt_jax.recipes import runner, stage, study
 
+_WIDTH_IN_FILES = 160  # columns, where the output is no terminal
+
 
 def main(words: list[str] | None = None) -> int:
     """Exit status of the command line ``words``."""
@@ -74,7 +76,7 @@ def _list() -> int:
         stages, seeds = recipe.with_seeds().stages, ", ".join(map(str, recipe.seeds))
         about = recipe.question or recipe.description
         table.add_row(recipe.name, str(len(stages)), seeds, ", ".join(recipe.arms), about)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _WIDTH_IN_FILES).print(table)
     return 0
 
 

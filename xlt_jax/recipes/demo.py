@@ -4,19 +4,14 @@ Intermediate-task training: Phang et al. 2020, arXiv:2005.13013. Pre-training on
 shared; the arms differ in the intermediate stage only. One seed: the studies have three.
 """
 
-from xlt_jax.recipes.study import Arm, Study, single_seed
+from xlt_jax.recipes.study import ENGLISH, Arm, Study, single_seed
 
 RECIPE = single_seed(
     Study(
         name="demo",
         question="",
         arms=(
-            Arm(
-                "english",
-                None,
-                ("cldr_english_intermediate",),
-                "Intermediate training on English tasks only.",
-            ),
+            ENGLISH,
             Arm(
                 "multitask",
                 None,

@@ -1,6 +1,6 @@
 """Study A: intermediate training on mixed high- and low-resource languages against English."""
 
-from xlt_jax.recipes.study import Arm, Study
+from xlt_jax.recipes.study import ENGLISH, Arm, Study
 
 STUDY = Study(
     name="mixed_resource",
@@ -9,12 +9,7 @@ STUDY = Study(
         "transfer better to other languages than the same amount of it on English tasks?"
     ),
     arms=(
-        Arm(
-            "english",
-            ("english_intermediate",),
-            ("cldr_english_intermediate",),
-            "Intermediate training on English tasks only.",
-        ),
+        ENGLISH,
         Arm(
             "mixed",
             ("multitask_intermediate",),

@@ -1,6 +1,6 @@
 """Study B: a multilingual intermediate stage before the English one, against English only."""
 
-from xlt_jax.recipes.study import Arm, Study
+from xlt_jax.recipes.study import ENGLISH, Arm, Study
 
 STUDY = Study(
     name="multilingual_first",
@@ -9,12 +9,7 @@ STUDY = Study(
         "English intermediate training of the same length?"
     ),
     arms=(
-        Arm(
-            "english",
-            ("english_intermediate",),
-            ("cldr_english_intermediate",),
-            "Intermediate training on English tasks only.",
-        ),
+        ENGLISH,
         Arm(
             "multilingual_first",
             ("multilingual_intermediate", "english_intermediate"),

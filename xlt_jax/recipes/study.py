@@ -38,6 +38,14 @@ class Arm:
     text: str
 
 
+ENGLISH = Arm(
+    "english",
+    ("english_intermediate",),
+    ("cldr_english_intermediate",),
+    "Intermediate training on English tasks only.",
+)
+
+
 @dataclass(frozen=True)
 class Target:
     """Fine-tuning on English and what it is scored on.
