@@ -95,12 +95,15 @@ def test_t5x_trains_saves_and_scores(place):
 
 def test_report_follows_the_chain_of_a_t5x_run(place):
     folder = place("theirs")
-    stage = runs.read([folder]).scored["theirs"]
-    checked = audit.audit(stage)
+    study = runs.read([folder])
+    (stage,) = study.scored["theirs", None]
+    score = study.cells["theirs"]["cldr_pairs", "sw"].seeds[None]
+    checked = audit.Auditor([stage]).audit(stage)
     assert checked.gap is None
     assert checked.exposure("cldr_pairs", "en") is audit.Exposure.TASK_SEEN
-    assert checked.exposure("cldr_pairs", "sw") is audit.Exposure.ZERO_SHOT
+    assert checked.exposure("cldr_pairs", "sw", score) is audit.Exposure.ZERO_SHOT
     assert (stage.steps, stage.examples) == (STEPS, None) and stage.tokens > 0
+    assert checked.chain[-1].texts().names == ("cldr_pairs.en",)
 
 
 # The first folder is T5X's, the second of the run of ours that starts from it.
@@ -201,6 +204,7 @@ def test_recipes_run_under_t5x(tmp_path, monkeypatch):
     second = json.loads((tmp_path / "out" / "second" / "training_data.json").read_text())
     assert (second["first_step"], second["steps"]) == (3, 6)
     study = runs.read([tmp_path / "out"])
-    assert audit.audit(study.scored["a"]).gap is None
+    (scored,) = study.scored["a", None]
+    assert audit.Auditor(study.stages).audit(scored).gap is None
     assert list(study.cells["a"]) == [("cldr_pairs", "sw")]
     assert (tmp_path / "out" / "report" / "index.html").exists()
