@@ -51,11 +51,11 @@ def command(model_dir, **changes):
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
 
 
-def run(model_dir, **changes):
+def run(model_dir, environment=ENVIRONMENT, **changes):
     return subprocess.run(
         command(model_dir, **changes),
         cwd=ROOT,
-        env=ENVIRONMENT,
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -291,3 +291,17 @@ def test_what_is_forgotten_is_measured_before_and_after(tmp_path):
     names = ["forgetting/cldr_kind.en/nll", "forgetting/cldr_same.en/nll"]
     assert found == [(step, name) for step in (0, 3) for name in names]
     assert all(line["flops_per_step"] > 0 for line in lines if "loss" in line)
+
+
+def test_the_program_on_eight_devices_has_the_losses_of_one(tmp_path):
+    """Four replicas of a model that is split over two devices."""
+    options = {"LOCAL_STEPS": 3, "BATCH_SIZE": 8, "DROPOUT_RATE": 0.0}
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    found = []
+    for name, environment, partitions in (("1", {}, 1), ("8", flags, 2)):
+        folder = tmp_path / name
+        result = run(folder, ENVIRONMENT | environment, NUM_PARTITIONS=partitions, **options)
+        assert result.returncode == 0, result.stderr
+        assert f"{name} cpu device(s)" in result.stdout
+        found.append([loss for _, loss, _ in losses(folder)])
+    np.testing.assert_allclose(*found, rtol=1e-4)
