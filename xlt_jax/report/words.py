@@ -144,8 +144,12 @@ def _language_sentence(comparison: Comparison) -> str:
     if math.isnan(comparison.overall.low):
         return ""
     interval = f"{signed(wide.low)} to {signed(wide.high)}"
-    same = wide.sign == comparison.overall.sign
-    tail = "the same verdict" if same else "so it depends on which languages are tested"
+    if wide.sign == comparison.overall.sign:
+        tail = "the same verdict"
+    elif wide.sign:
+        tail = "the languages agree, what is uncertain are rows and seeds"
+    else:
+        tail = "so it depends on which languages are tested"
     return f"With the languages resampled instead of the rows the interval is {interval}: {tail}."
 
 
