@@ -479,7 +479,7 @@ def _trained_tasks(mixture: str, split: str) -> Iterator[record.TrainedTask]:
     for task in mixtures.get(mixture).tasks:
         benchmark, language = benchmarks.split_task(task)
         rows = prompted(benchmark, language, split) if benchmark.labelled else []
-        hashes = [np.empty(0, np.uint64), *map(leaks.hashes, rows)]
+        hashes = [leaks.NONE, *map(leaks.hashes, rows)]
         yield record.TrainedTask(task, split, None, np.concatenate(hashes))
 
 

@@ -18,7 +18,7 @@ from etils import epath
 from xlt_jax import configuration, files
 from xlt_jax.arrays import Params
 from xlt_jax.convert import restore
-from xlt_jax.data import budget, features, mixtures, record, sources, tokens
+from xlt_jax.data import budget, features, record, tokens
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.evaluation import predictions, zero_shot
 from xlt_jax.evaluation.tensorboard import ScalarWriter
@@ -319,10 +319,11 @@ def check_selection(
             f"KEEP_BEST_METRIC is {save.keep_best_metric!r}, but nothing is evaluated: set "
             "INFER_EVAL = @infer_eval/engine.DatasetConfig()."
         )
-    mains = {task: table.benchmark.main_metric for task, table in evaluator.tables.items()}
-    names = {f"{task}/{metric}" for task, metric in mains.items()}
-    names |= {f"mean/{task.rpartition('.')[0]}" for task in mains}
-    names |= {f"mean/{'english' if task.endswith('.en') else 'non_english'}" for task in mains}
+    blank = {}
+    for task, table in evaluator.tables.items():
+        main = table.benchmark.main_metric
+        blank[task] = predictions.TaskResult({main: 0.0}, main, 0, None, 0, ())
+    names = predictions.scalars(blank)
     if save.keep_best_metric not in names and (
         save.keep_best_metric.rpartition("/")[0] not in evaluator.tables
     ):
@@ -337,24 +338,19 @@ def open_stream(
     config: DatasetConfig, vocabulary: Vocabulary
 ) -> tuple[features.BatchStream, list[tokens.TokenTable]]:
     """Endless batches of this process's rows, and the tables they come from."""
-    mixture = mixtures.get(config.mixture_or_task_name)
-    if mixture.skip_missing:
-        missing = sources.missing_tasks(mixture.tasks, config.split)
-        mixture = mixture.without(missing)
-        if missing and jax.process_index() == 0:
-            print(f"No data, left out: {' '.join(missing)}.", flush=True)
-    tables = [tokens.tokens(task, config.split, vocabulary) for task in mixture.tasks]
-    stream = features.BatchStream(
-        tables,
-        mixture.rates({table.name: table.size for table in tables}),
+    stream, tables, missing = features.of_mixture(
+        config.mixture_or_task_name,
+        config.split,
+        vocabulary,
         feature_lengths=config.task_feature_lengths,
         batch_size=config.batch_size,
-        vocabulary=vocabulary,
         seed=config.seed if config.seed is not None else time.time_ns() % 2**31,
         pack=config.pack,
         shuffle=config.shuffle,
         shard=(jax.process_index(), jax.process_count()),
     )
+    if missing and jax.process_index() == 0:
+        print(f"No data, left out: {' '.join(missing)}.", flush=True)
     return stream, tables
 
 

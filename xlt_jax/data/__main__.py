@@ -397,28 +397,23 @@ def _prepare(chosen: Chosen, dry_run: bool) -> int:
 
 # ----------------------------------------------------------------------------------------- mixture
 def _mixture(options: argparse.Namespace) -> int:
-    from xlt_jax.data import features, tokens  # with NumPy, which the other commands do without
+    from xlt_jax.data import features  # with NumPy, which the other commands do without
 
     mixture = mixtures.get(options.names[0])
-    vocabulary = _vocabulary(options.vocabulary)
     with _steps(len(mixture.tasks)) as advance:
-        tables = []
-        for task in mixture.tasks:
-            advance(task)
-            tables.append(tokens.tokens(task, options.split, vocabulary))
+        stream, tables, missing = features.of_mixture(
+            mixture.name,
+            options.split,
+            _vocabulary(options.vocabulary),
+            advance=advance,
+            feature_lengths={"inputs": options.inputs, "targets": options.targets},
+            batch_size=options.batch_size,
+            seed=0,
+            pack=not options.no_pack,
+        )
     sizes = {table.name: table.size for table in tables}
-    rates = mixture.rates(sizes)
-    stream = features.BatchStream(
-        tables,
-        rates,
-        feature_lengths={"inputs": options.inputs, "targets": options.targets},
-        batch_size=options.batch_size,
-        vocabulary=vocabulary,
-        seed=0,
-        pack=not options.no_pack,
-    )
     examples = options.steps * stream.examples_per_batch
-    found = budget.expected(rates, sizes, examples)
+    found = budget.expected(stream.rates, sizes, examples)
     if options.json:
         shown = {one.task: dataclasses.asdict(one) for one in found}
         print(json.dumps({"examples": examples, "tasks": shown}, indent=2))
@@ -445,6 +440,7 @@ def _mixture(options: argparse.Namespace) -> int:
         f"{sum(one.size.rows for one in found):,} rows. {options.steps:,} steps of "
         f"{options.batch_size} rows draw about {examples:,.0f} examples, {total:,.0f} tokens "
         f"({stream.examples_per_batch / options.batch_size:.2f} examples a row).",
+        f"No data, left out: {' '.join(missing)}." if missing else None,
         budget.warning(found),
     ]
     for line in filter(None, lines):
@@ -458,7 +454,7 @@ def _vocabulary(path: str | None):
     if path:
         return vocab.sentence_piece(path)
     text = importlib.import_module("tasks.cldr.text")
-    return vocab.trained(text.corpus, 8192)
+    return vocab.trained(text.corpus, 8192)  # as gin/models/tiny.gin has it
 
 
 # -------------------------------------------------------------------------------------------- words

@@ -100,7 +100,7 @@ def _dataset(benchmark: Benchmark, language: str, split: str, shuffle_files: boo
         order = np.random.default_rng(seed).permutation(len(examples))
         examples = [examples[row] for row in order]
     texts = {name: [example[name] for example in examples] for name in ("inputs", "targets")}
-    rows = [json.dumps(example | {"texts": None}, ensure_ascii=False) for example in examples]
+    rows = list(map(tokens.row_text, examples))
     return tf.data.Dataset.from_tensor_slices({**texts, "row": rows})
 
 

@@ -5,13 +5,14 @@ very batches that an uninterrupted one would have read, and every process reads 
 global batch, however many processes there are.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from xlt_jax.data import cache, noising
-from xlt_jax.data.tokens import TokenTable
+from xlt_jax.data import cache, mixtures, noising, sources
+from xlt_jax.data.tokens import TokenTable, tokens
 from xlt_jax.data.vocab import EOS_ID, Vocabulary
 
 # Random streams drawn from one seed; the number keeps them apart.
@@ -178,6 +179,37 @@ class BatchStream:
 
     def _generator(self, *path: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, *path])
+
+
+def of_mixture(
+    name: str,
+    split: str,
+    vocabulary: Vocabulary,
+    *,
+    advance: Callable[[str], None] = lambda task: None,
+    **options: Any,
+) -> tuple[BatchStream, list[TokenTable], list[str]]:
+    """Batches of a mixture, the tables they come from, and the tasks left out for want of data.
+
+    Args:
+        name: Of a mixture or task.
+        split: One, or several joined by commas: of each task the first that is on this machine.
+        vocabulary: Of inputs and targets.
+        advance: Called with the name of each task before its table is opened or built.
+        options: Others of ``BatchStream``.
+
+    Raises:
+        ValueError: Unknown name; a task without data, unless the mixture skips those.
+    """
+    mixture = mixtures.get(name)
+    missing = sources.missing_tasks(mixture.tasks, split) if mixture.skip_missing else []
+    mixture = mixture.without(missing)
+    tables = []
+    for task in mixture.tasks:
+        advance(task)
+        tables.append(tokens(task, split, vocabulary))
+    rates = mixture.rates({table.name: table.size for table in tables})
+    return BatchStream(tables, rates, vocabulary=vocabulary, **options), tables, missing
 
 
 def cut(ids: np.ndarray, tokens: int) -> np.ndarray:

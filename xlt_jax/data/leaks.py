@@ -11,6 +11,7 @@ import numpy as np
 # Bytes of a normalised text, in UTF-8, below which it may well stand in two sets by chance: 24
 # letters of English, 12 of Russian, 8 of Chinese.
 MIN_BYTES = 24
+NONE = np.empty(0, np.uint64)
 
 
 def normalised(text: str) -> str:

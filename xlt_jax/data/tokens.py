@@ -3,8 +3,9 @@
 import functools
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -157,6 +158,12 @@ def prompted(benchmark: Benchmark, language: str, split: str) -> list[dict]:
     return result
 
 
+def row_text(example: Mapping[str, Any]) -> str:
+    """A prompted row as one line of JSON, without ``texts``, of which the hashes are kept."""
+    kept = {name: value for name, value in example.items() if name != "texts"}
+    return json.dumps(kept, ensure_ascii=False)
+
+
 def _build(
     folder: pathlib.Path, benchmark: Benchmark, language: str, split: str, vocabulary: Vocabulary
 ) -> None:
@@ -185,7 +192,8 @@ def _build(
     np.save(folder / "ids.npy", np.concatenate(rows))
     np.save(folder / "offsets.npy", np.concatenate(offsets))
 
-    hashed = [leaks.hashes(example) for example in examples]
+    # Only labelled rows are ever looked for.
+    hashed = [leaks.hashes(e) if benchmark.labelled else leaks.NONE for e in examples]
     np.save(folder / "hashes.npy", np.concatenate(hashed))
     np.save(folder / "hash_offsets.npy", np.cumsum([0, *map(len, hashed)], dtype=np.int64))
 
@@ -194,5 +202,4 @@ def _build(
     (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
     with open(folder / "texts.jsonl", "w", encoding="utf-8") as file:
         for example in examples:
-            kept = {name: value for name, value in example.items() if name != "texts"}
-            file.write(json.dumps(kept, ensure_ascii=False) + "\n")
+            file.write(row_text(example) + "\n")

@@ -1,9 +1,9 @@
 """One self-contained HTML page: no script, style, font or picture is loaded from elsewhere."""
 
-import math
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata, resources
+from typing import Any
 
 import jinja2
 import markupsafe
@@ -48,10 +48,10 @@ def html(results: Results, drawn: Mapping[str, Callable], made: Sequence[sheets.
         intervals=words.interval_sentence(results),
         chance_statements=words.chance_statements(results),
         notes=results.left_out(),
-        summary=_by_benchmark(results),
+        summary=_by(lambda row: row.benchmark or "mean of benchmarks", results.summary),
         xtreme_missing=xtreme_r.missing(xtreme_r.rows(results)),
         comparisons=results.comparisons,
-        groups=_by_criterion(results),
+        groups=_by(lambda row: row.criterion, groups.groups(results)),
         language_tables=[_language_table(results, name) for name in results.benchmarks],
         gaps={arm: results.gap(arm) for arm in results.arms if results.gap(arm)},
         without_texts=sorted({s for audits in results.audits.values() for a in audits
@@ -65,17 +65,11 @@ def html(results: Results, drawn: Mapping[str, Callable], made: Sequence[sheets.
     )  # fmt: skip
 
 
-def _by_benchmark(results: Results) -> dict[str, list]:
+def _by(key: Callable[[Any], str], rows: Iterable) -> dict[str, list]:
+    """Rows by a name of theirs, in the order of their first."""
     table: dict[str, list] = {}
-    for row in results.summary:
-        table.setdefault(row.benchmark or "mean of benchmarks", []).append(row)
-    return table
-
-
-def _by_criterion(results: Results) -> dict[str, list]:
-    table: dict[str, list] = {}
-    for row in groups.groups(results):
-        table.setdefault(row.criterion, []).append(row)
+    for row in rows:
+        table.setdefault(key(row), []).append(row)
     return table
 
 
@@ -122,30 +116,25 @@ def _versions(results: Results) -> dict[str, str]:
 
 
 # ------------------------------------------------------------------------------- numbers as text
+def _small(text: str, kind: str = "ci") -> markupsafe.Markup | str:
+    """A cell of ``sheets`` whose bracket, the interval, is small, and its value bold if it is."""
+    value, bracket, interval = text.partition(" (")
+    if not bracket:
+        return value
+    shown = markupsafe.Markup("<b>{}</b>" if isinstance(text, sheets.Bold) else "{}").format(value)
+    return markupsafe.Markup('{} <span class="{}">{}</span>').format(
+        shown, kind, interval.removesuffix(")")
+    )
+
+
 def _estimate(found: Estimate | None) -> markupsafe.Markup | str:
     """``54.2`` with a small ``52.1–56.0`` after it."""
-    if found is None:
-        return "–"
-    if math.isnan(found.low):
-        return words.percent(found.value)
-    interval = f"{words.percent(found.low)}–{words.percent(found.high)}"
-    return markupsafe.Markup('{} <span class="ci">{}</span>').format(
-        words.percent(found.value), interval
-    )
+    return _small(sheets.interval(found))
 
 
 def _difference(found: Estimate | None) -> markupsafe.Markup | str:
     """Signed, with interval; bold when the interval leaves out zero."""
-    if found is None:
-        return "–"
-    if math.isnan(found.low):
-        return words.signed(found.value)
-    text = '<b>{}</b> <span class="ci d">{} to {}</span>' if found.sign else (
-        '{} <span class="ci d">{} to {}</span>'
-    )  # fmt: skip
-    return markupsafe.Markup(text).format(
-        words.signed(found.value), words.signed(found.low), words.signed(found.high)
-    )
+    return _small(sheets.difference(found), "ci d")
 
 
 def _points(found: Estimate | None) -> str:
