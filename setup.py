@@ -23,7 +23,7 @@ setup(
         "gin-config>=0.5",
         "clu>=0.0.12",
         "tensorboard>=2.16",
-        "sentencepiece>=0.2",
+        "sentencepiece>=0.2.3",
         "Babel>=2.16,<3",
         "numpy>=2",
         "rich>=13",

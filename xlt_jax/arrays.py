@@ -25,6 +25,11 @@ class Outputs:
 
     logits: Array | None  # BTV, float32; None of a batch without decoder features
     encoded: Array  # BLD, after the encoder's final norm or the layer asked for
+    # With probe=True: token vectors as the first layer reads them, BLD, and of each encoder layer
+    # the attention probabilities, float32 BHLL (a tuple, or stacked where layers are scanned).
+    embedded: Array | None = None
+    attentions: Any = None
+    token_logits: Array | None = None  # BKV, float32, of the encoder at the positions asked for
 
 
 @struct.dataclass
@@ -42,10 +47,12 @@ class Loss:
     logs: Mapping[str, tuple[Array, Array]]
 
 
-# forward(params, batch, rng, encoder_layer=None) -> Outputs; rng None means no dropout.
+# forward(params, batch, rng, encoder_layer=None, *, perturb=None, probe=False, positions_BK=None)
+# -> Outputs; see training.step.make_forward. rng None means no dropout.
 Forward = Callable[..., Outputs]
-# objective(forward, params, batch, rng) -> Loss. One in which the rows of a batch are compared with
-# each other has the attribute compares_rows = True: it can be neither packed nor microbatched.
+# objective(forward, params, batch, rng) -> Loss; rng None means evaluation, nothing is drawn. One
+# that compares the rows of a batch with each other has the attribute compares_rows = True: it can
+# be neither packed nor microbatched. One that takes a row for one example has unpacked = True.
 Objective = Callable[[Forward, Params, Batch, Array | None], Loss]
 
 

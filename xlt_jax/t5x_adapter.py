@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,13 +36,13 @@ import gin
 from xlt_jax import configuration, files
 from xlt_jax.arrays import Array, Batch, Objective, Params
 from xlt_jax.convert import restore
-from xlt_jax.data import builder, leaks, mixtures, record, vocab
+from xlt_jax.data import augmentation, builder, leaks, mixtures, record, vocab
 from xlt_jax.data.tokens import prompted, tokens
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.evaluation import predictions, zero_shot
 from xlt_jax.registry import benchmarks
 from xlt_jax.registry.benchmarks import Request
-from xlt_jax.training import config, model, partition, step
+from xlt_jax.training import config, model, optim, partition, step
 from xlt_jax.training.optim import Schedule
 
 __all__ = ["DatasetConfig", "create_learning_rate_scheduler"]  # as T5X has them
@@ -67,6 +68,7 @@ class EncoderDecoderModel(t5x.models.EncoderDecoderModel):
         optimizer_def: Any,
         objective: Objective,
         loss_normalizing_factor: float | str | None = None,
+        augmentations: Sequence[augmentation.Augmentation] = (),
     ):
         model.check_vocabulary(module, vocabulary)
         if loss_normalizing_factor != step.NUM_REAL_TARGET_TOKENS and isinstance(
@@ -76,7 +78,9 @@ class EncoderDecoderModel(t5x.models.EncoderDecoderModel):
                 f"LOSS_NORMALIZER is {loss_normalizing_factor!r}; allowed: None (the plain sum), "
                 f"a number, or {step.NUM_REAL_TARGET_TOKENS!r}."
             )
-        builder.register_all(vocabulary)
+        builder.register_all(vocabulary, augmentations)
+        extras = builder.extra_features(augmentations)
+        self.FEATURE_CONVERTER_CLS = builder.feature_converter(extras)
         seqio_vocabulary = vocabulary.as_seqio()
         super().__init__(
             module,
@@ -123,13 +127,42 @@ def _averages(logs: Mapping[str, tuple[Array, Array]]) -> dict[str, clu_metrics.
     }
 
 
-def Adafactor(decay_rate: float = 0.8, step_offset: int = 0) -> t5x.adafactor.Adafactor:  # noqa: N802
-    """T5X's Adafactor, whose updates are those of ``training.optim.adafactor``."""
-    return t5x.adafactor.Adafactor(
-        decay_rate=decay_rate,
-        step_offset=step_offset,
-        logical_factor_rules=t5x.adafactor.standard_logical_factor_rules(),
-    )
+class Adafactor(t5x.adafactor.Adafactor):
+    """T5X's Adafactor, whose updates are those of ``training.model.adafactor_def``."""
+
+    def __init__(
+        self,
+        decay_rate: float = 0.8,
+        step_offset: int = 0,
+        multipliers: Sequence[tuple[str, float]] = (),
+    ):
+        optim.check_multipliers(multipliers)
+        super().__init__(
+            decay_rate=decay_rate,
+            step_offset=step_offset,
+            logical_factor_rules=t5x.adafactor.standard_logical_factor_rules(),
+        )
+        self._multipliers = tuple(multipliers)
+
+    def init_state(self, params: Params) -> Any:
+        """The optimizer's state; see ``training.optim.multiplied`` for what is refused."""
+        optim.multiplied(optax.identity(), self._multipliers).init(flax.core.unfreeze(params))
+        return super().init_state(params)
+
+    def apply_gradient(
+        self, hyper_params: Any, params: Params, state: Any, grads: Params
+    ) -> tuple[Params, Any]:
+        """New parameters and state."""
+        changed, state = super().apply_gradient(hyper_params, params, state, grads)
+        if not self._multipliers:
+            return changed, state
+
+        def scaled(path, before, after):
+            path = jax.tree_util.keystr(path, simple=True, separator="/")
+            factor = optim.multiplier(path, self._multipliers)
+            return after if factor == 1.0 else before + factor * (after - before)
+
+        return jax.tree_util.tree_map_with_path(scaled, params, changed), state
 
 
 # ------------------------------------------------------------------------------------- the trainer

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,6 +19,7 @@ from xlt_jax import configuration, files
 from xlt_jax.arrays import Params
 from xlt_jax.convert import restore
 from xlt_jax.data import budget, features, record, tokens
+from xlt_jax.data.augmentation import Augmentation
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.evaluation import predictions, zero_shot
 from xlt_jax.evaluation.tensorboard import ScalarWriter
@@ -83,8 +84,10 @@ def train(
     for dataset_cfg in filter(None, (train_dataset_cfg, train_eval_dataset_cfg)):
         check_whole_batches(model.objective, microbatches, dataset_cfg.pack)
     partitioner.check_batch_size(train_dataset_cfg.batch_size, microbatches)
-    stream, tables = open_stream(train_dataset_cfg, model.vocabulary)
-    eval_batches = open_eval_batches(train_eval_dataset_cfg, model.vocabulary, eval_steps)
+    stream, tables = open_stream(train_dataset_cfg, model.vocabulary, model.augmentations)
+    eval_batches = open_eval_batches(
+        train_eval_dataset_cfg, model.vocabulary, eval_steps, model.augmentations
+    )
     earlier = {  # mixtures of earlier stages, to see what is forgotten
         name: open_eval_batches(
             dataclasses.replace(
@@ -335,13 +338,14 @@ def check_selection(
 
 # ------------------------------------------------------------------------------------- data
 def open_stream(
-    config: DatasetConfig, vocabulary: Vocabulary
+    config: DatasetConfig, vocabulary: Vocabulary, augmentations: Sequence[Augmentation] = ()
 ) -> tuple[features.BatchStream, list[tokens.TokenTable]]:
     """Endless batches of this process's rows, and the tables they come from."""
     stream, tables, missing = features.of_mixture(
         config.mixture_or_task_name,
         config.split,
         vocabulary,
+        augmentations,
         feature_lengths=config.task_feature_lengths,
         batch_size=config.batch_size,
         seed=config.seed if config.seed is not None else time.time_ns() % 2**31,
@@ -355,12 +359,15 @@ def open_stream(
 
 
 def open_eval_batches(
-    config: DatasetConfig | None, vocabulary: Vocabulary, eval_steps: int
+    config: DatasetConfig | None,
+    vocabulary: Vocabulary,
+    eval_steps: int,
+    augmentations: Sequence[Augmentation] = (),
 ) -> list[dict[str, np.ndarray]]:
     """The first ``eval_steps`` batches of the mixture's evaluation split."""
     if config is None or not eval_steps:
         return []
-    stream, _ = open_stream(config, vocabulary)
+    stream, _ = open_stream(config, vocabulary, augmentations)
     return [next(stream).arrays for _ in range(eval_steps)]
 
 
@@ -443,7 +450,7 @@ class RunLog:
             cut = sum(
                 int((table.field(field).lengths > lengths[field]).sum())
                 for table in tables
-                if not table.benchmark.noise
+                if not table.noise
             )
             if cut:
                 print(f"Warning: {cut:,} of {rows:,} {field} exceed {lengths[field]} tokens: cut.")

@@ -37,8 +37,10 @@ def render(
 
 def prompt(row: benchmarks.Row) -> dict:
     """``choice: Friday, March 7, 2014 | 5/1/99 | 3/7/14`` -> ``3/7/14``."""
-    inputs = f"choice: {row['premise']} | {' | '.join(row['choices'])}"
-    return {"inputs": inputs, "targets": row["answer"], "choices": row["choices"]}
+    choices = row["choices"]
+    inputs = f"choice: {row['premise']} | {' | '.join(choices)}"
+    texts = (row["premise"],)
+    return {"inputs": inputs, "targets": row["answer"], "choices": choices, "texts": texts}
 
 
 BENCHMARK = benchmarks.register(

@@ -21,7 +21,12 @@ def render(language: str, about: tuple, style: str, label: str) -> dict:
 
 def prompt(row: benchmarks.Row) -> dict:
     """``kind: Lithuania`` -> ``place``."""
-    return {"inputs": f"kind: {row['text']}", "targets": row["label"], "choices": LABELS}
+    return {
+        "inputs": f"kind: {row['text']}",
+        "targets": row["label"],
+        "choices": LABELS,
+        "texts": (row["text"],),
+    }
 
 
 BENCHMARK = benchmarks.register(
@@ -32,7 +37,7 @@ BENCHMARK = benchmarks.register(
         source=facts.rows("cldr_kind", plan, render, english_train=facts.ENGLISH_TRAIN_ROWS),
         prompt=prompt,
         request=benchmarks.Request.RANK,
-        kind="other",
+        kind="classification",
         metric=classification.accuracy,
         example_score=classification.exact,
         main_metric="accuracy",

@@ -47,8 +47,9 @@ def render(language: str, about: tuple, premise: tuple, hypothesis: tuple, label
 
 def prompt(row: benchmarks.Row) -> dict:
     """``pairs: March 7, 2014 | 3/7/14`` -> ``agree``."""
-    inputs = f"pairs: {row['premise']} | {row['hypothesis']}"
-    return {"inputs": inputs, "targets": row["label"], "choices": LABELS}
+    texts = row["premise"], row["hypothesis"]
+    inputs = f"pairs: {texts[0]} | {texts[1]}"
+    return {"inputs": inputs, "targets": row["label"], "choices": LABELS, "texts": texts}
 
 
 BENCHMARK = benchmarks.register(

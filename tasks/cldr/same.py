@@ -45,8 +45,9 @@ def render(
 
 def prompt(row: benchmarks.Row) -> dict:
     """``same: 3/7/14 | March 7, 2014`` -> ``yes``."""
-    inputs = f"same: {row['first']} | {row['second']}"
-    return {"inputs": inputs, "targets": row["label"], "choices": LABELS}
+    texts = row["first"], row["second"]
+    inputs = f"same: {texts[0]} | {texts[1]}"
+    return {"inputs": inputs, "targets": row["label"], "choices": LABELS, "texts": texts}
 
 
 def _benchmark(name: str, kinds: tuple[str, ...], domain: str) -> benchmarks.Benchmark:

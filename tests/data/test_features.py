@@ -45,7 +45,6 @@ def stream(**changes):
     options = dict(
         feature_lengths={"inputs": 32, "targets": 16},
         batch_size=8,
-        vocabulary=VOCABULARY,
         seed=3,
     )
     tables = [table("a.en", 50, 100), table("b.sw", 20, 300)]
@@ -112,7 +111,6 @@ def test_every_epoch_has_every_row_once_whole():
         {"a.en": 1.0},
         feature_lengths={"inputs": 32, "targets": 16},
         batch_size=8,
-        vocabulary=VOCABULARY,
         seed=0,
         shuffle=False,
     )

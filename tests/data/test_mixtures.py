@@ -90,7 +90,6 @@ def test_shares_over_100k_examples_lie_within_sampling_error(name):
         rates,
         feature_lengths={"inputs": 1, "targets": 1},
         batch_size=1000,
-        vocabulary=None,
         seed=4,
     )
     seen = sum(next(stream).examples for _ in range(100))

@@ -200,3 +200,50 @@ def test_bfloat16_keeps_softmax_and_logits_in_float32(variant, stack_layers):
 def test_bad_options_are_refused(changes, words):
     with pytest.raises(ValueError, match=words):
         make(**changes)
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_layer_aggregation_begins_as_the_plain_network(scan, stack_layers):
+    plain = variables()["params"]
+    added = variables(layer_aggregation=True)["params"]["encoder"]["layer_aggregation"]
+    assert all((leaf == 0).all() and leaf.shape == (16,) for leaf in added.values())
+    mixed = {**plain, "encoder": {**plain["encoder"], "layer_aggregation": added}}
+    expected = make().apply({"params": plain}, ENCODER, INPUT, TARGET, enable_dropout=False)
+    network = make(layer_aggregation=True, scan_layers=scan)
+    if scan:
+        mixed = {**stack_layers(plain)}
+        mixed["encoder"] = {**mixed["encoder"], "layer_aggregation": added}
+    found = network.apply({"params": mixed}, ENCODER, INPUT, TARGET, enable_dropout=False)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_layer_aggregation_is_attention_over_layers(scan, stack_layers):
+    plain = variables()["params"]
+    rng = np.random.default_rng(0)
+    query, gate = rng.normal(size=16), rng.uniform(size=16)
+    params = stack_layers(plain) if scan else plain
+    added = {"query": query.astype(np.float32), "gate": gate.astype(np.float32)}
+    params = {**params, "encoder": {**params["encoder"], "layer_aggregation": added}}
+    network = make(layer_aggregation=True, scan_layers=scan)
+    found = network.apply({"params": params}, ENCODER, enable_dropout=False, method="encode")
+    # encoder_states masks keys alone: at real tokens its states are the same.
+    states = np.stack(
+        [make().apply({"params": plain}, ENCODER, n, method="encoder_states") for n in (1, 2)]
+    ).astype(np.float64)
+    normed = states / np.sqrt((states**2).mean(axis=-1, keepdims=True) + 1e-6)
+    weights = np.exp(normed @ query)
+    weights /= weights.sum(axis=0)
+    mean = (weights[..., None] * states).sum(axis=0)
+    mixed = states[-1] + gate * (mean - states[-1])
+    mixed /= np.sqrt((mixed**2).mean(axis=-1, keepdims=True) + 1e-6)
+    expected = mixed * np.asarray(plain["encoder"]["encoder_norm"]["scale"])
+    is_token = ENCODER > 0
+    np.testing.assert_allclose(found[is_token], expected[is_token], rtol=1e-4, atol=1e-4)
+    gradient = jax.grad(
+        lambda p: (
+            network.apply({"params": p}, ENCODER, enable_dropout=False, method="encode") ** 3
+        ).sum()
+    )(params)
+    for leaf in jax.tree.leaves(gradient["encoder"]["layer_aggregation"]):
+        assert jnp.isfinite(leaf).all() and jnp.abs(leaf).max() > 0

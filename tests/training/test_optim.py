@@ -142,3 +142,41 @@ def test_unknown_factor_and_zero_warmup_are_refused():
         optim.create_learning_rate_scheduler("constant * linear_warmpu")
     with pytest.raises(ValueError, match="warmup_steps is 0"):
         optim.create_learning_rate_scheduler(warmup_steps=0)
+
+
+def test_multipliers_scale_and_freeze_what_they_match():
+    plain = optim.adafactor(0.1)
+    rules = [("table", 0.0), ("(square|wide)", 0.25), ("w.*", 7.0)]
+    changed = optim.multiplied(plain, rules)
+    params, gradient = random_tree(0), random_tree(1)
+    state = plain.init(params)
+    jax.tree.map(np.testing.assert_array_equal, changed.init(params), state)
+    for _ in range(2):
+        expected, new = plain.update(gradient, state, params)
+        found, other = changed.update(gradient, state, params)
+        jax.tree.map(np.testing.assert_array_equal, other, new)
+        factors = {"table": 0.0, "square": 0.25, "wide": 0.25, "narrow": 1.0, "scale": 1.0}
+        for name, factor in factors.items():
+            np.testing.assert_array_equal(found[name], factor * expected[name])
+        state = new
+    frozen = optax.apply_updates(params, found)["table"]
+    np.testing.assert_array_equal(frozen, params["table"])
+
+
+def test_multipliers_match_whole_paths_of_nested_parameters():
+    params = {"encoder": {"mlp": {"kernel": jnp.ones(3)}}, "mlp": {"kernel": jnp.ones(3)}}
+    optimizer = optim.multiplied(optax.sgd(1.0), [("mlp/.*", 0.0)])
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    assert updates["encoder"]["mlp"]["kernel"][0] == -1 and updates["mlp"]["kernel"][0] == 0
+
+
+@pytest.mark.parametrize("rules", [[("table", -1.0)], [("table",)], [(0.1, "table")]], ids=str)
+def test_impossible_multipliers_are_refused(rules):
+    with pytest.raises(ValueError, match="LEARNING_RATE_MULTIPLIERS"):
+        optim.multiplied(optax.sgd(1.0), rules)
+
+
+def test_a_multiplier_of_nothing_is_refused():
+    optimizer = optim.multiplied(optax.sgd(1.0), [("tabel", 0.0)])
+    with pytest.raises(ValueError, match="'tabel', which matches no parameter"):
+        optimizer.init(random_tree(0))

@@ -1,4 +1,4 @@
-"""``python -m xlt_jax.convert``: import, export and inspect checkpoints of other programs."""
+"""``python -m xlt_jax.convert``: import, export, inspect, subtract and add checkpoints."""
 
 import argparse
 import contextlib
@@ -12,7 +12,7 @@ from etils import epath
 from rich.console import Console
 from rich.progress import Progress
 
-from xlt_jax.convert import huggingface, names, restore, t5x, weights
+from xlt_jax.convert import huggingface, names, restore, t5x, vectors, weights
 from xlt_jax.convert.weights import Tensor, Weights
 
 DTYPES = ("float32", "bfloat16")
@@ -30,12 +30,7 @@ def import_(
     """
     opened = restore.open_weights(source)
     step = opened.step if step is None else step
-    target = epath.Path(model_dir)
-    target = target if "://" in model_dir else target.absolute()
-    if (target / f"checkpoint_{step}").exists():
-        raise ValueError(
-            f"{target / f'checkpoint_{step}'} exists: choose another folder or another --step."
-        )
+    target = _new_checkpoint(model_dir, step)
     plain = weights.unstacked(opened.tensors)
     sizes = names.network_sizes(plain)
     names.to_huggingface(plain)  # every parameter is one of this network
@@ -45,6 +40,60 @@ def import_(
         path = t5x.write_orbax(target, tensors_shown, step, dtype)
     print(f"Wrote {path}. Start from it: --gin.INITIAL_CHECKPOINT_PATH=\"'{path}'\"")
     print(_as_gin(sizes, scan_layers))
+
+
+def subtract(base: str, tuned: str, file: str, *, keep: float, scope: str, rank: int) -> None:
+    """Writes what training changed, without the smallest changes, see ``vectors.difference``.
+
+    Raises:
+        ValueError: Not two checkpoints of one network, an option is out of range, or the file is
+            there already.
+    """
+    if epath.Path(file).exists():
+        raise ValueError(f"{file} exists: choose another name or remove it.")
+    opened = restore.open_weights(base), restore.open_weights(tuned)
+    vector = vectors.difference(*opened, keep=keep, scope=scope, rank=rank)
+    vectors.write(file, vector)
+    kept = sum(map(len, vector.places.values()))
+    print(f"Wrote {file}: {kept:,} values, {vector.share:.2%} of the network's.")
+
+
+def add(base: str, model_dir: str, *, vector: Sequence[str], step: int | None) -> None:
+    """Writes ``model_dir/checkpoint_STEP``: a checkpoint with vectors added.
+
+    Raises:
+        ValueError: ``base`` is no checkpoint, a vector is not of its network or its factor no
+            number, or the step is there already.
+    """
+    opened = restore.open_weights(base)
+    step = opened.step if step is None else step
+    target = _new_checkpoint(model_dir, step)
+    chosen = []
+    for text in vector:
+        path, _, factor = text.partition("*")
+        try:
+            chosen.append((vectors.read(path), float(factor or 1)))
+        except ValueError as error:
+            if factor and "convert string" in str(error):
+                raise ValueError(f"{text!r}: give FILE or FILE*FACTOR, such as v*0.5.") from error
+            raise
+    tensors = vectors.added(opened, chosen)
+    if len(tensors) != len(opened.tensors):
+        tensors = weights.stacks(tensors)
+    with _progress(tensors) as shown:
+        path = t5x.write_orbax(target, shown, step, "float32")
+    print(f"Wrote {path}. Evaluate it: --gin.CHECKPOINT_PATH=\"'{path}'\"")
+
+
+def _new_checkpoint(model_dir: str, step: int) -> epath.Path:
+    """The folder to write into, which lacks the step."""
+    target = epath.Path(model_dir)
+    target = target if "://" in model_dir else target.absolute()
+    if (target / f"checkpoint_{step}").exists():
+        raise ValueError(
+            f"{target / f'checkpoint_{step}'} exists: choose another folder or another --step."
+        )
+    return target
 
 
 def export(
@@ -205,9 +254,24 @@ def main(argv: Sequence[str]) -> None:
     command = commands.add_parser("inspect", help="what a checkpoint holds")
     command.add_argument("source", help=readable)
     command.add_argument("--all_values", action="store_true", help="read and check every value")
+    command = commands.add_parser("subtract", help="what training changed -> a sparse vector")
+    command.add_argument("base", help=f"before; {readable}")
+    command.add_argument("tuned", help="after")
+    command.add_argument("file", help="to write, .safetensors")
+    command.add_argument("--keep", type=float, default=0.1, help="share of values; default 0.1")
+    command.add_argument("--scope", choices=vectors.SCOPES, default="global")
+    command.add_argument("--rank", type=int, default=0, help="denoise: components that stay whole")
+    command = commands.add_parser("add", help="a checkpoint and vectors -> a checkpoint")
+    command.add_argument("base", help=readable)
+    command.add_argument("vector", nargs="+", help="FILE, or FILE*FACTOR")
+    command.add_argument("model_dir")
+    command.add_argument("--step", type=int, help="default: the base's")
     arguments = vars(parser.parse_args(argv))
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax's remarks on its own defaults
-    run = {"import": import_, "export": export, "inspect": inspect}[arguments.pop("command")]
+    commands = {
+        "import": import_, "export": export, "inspect": inspect, "subtract": subtract, "add": add,
+    }  # fmt: skip
+    run = commands[arguments.pop("command")]
     try:
         run(**arguments)
     except BrokenPipeError:  # of `inspect ... | head`

@@ -11,13 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from xlt_jax.data import cache, mixtures, noising, sources
+from xlt_jax.data import cache, mixtures, sources
+from xlt_jax.data.augmentation import Augmentation
 from xlt_jax.data.tokens import TokenTable, tokens
-from xlt_jax.data.vocab import EOS_ID, Vocabulary
+from xlt_jax.data.vocab import Vocabulary
 
 # Random streams drawn from one seed; the number keeps them apart.
 _CHOICE, _EPOCH, _NOISE, _ORDER = range(4)
 _PACKING_WINDOW = 16  # open rows that packing tries, newest first
+# Encoder features that augmentations give; the first is another version of the inputs, the others
+# stand at their positions.
+EXTRA_FEATURES = {
+    "views": "encoder_view_tokens",
+    "masked": "encoder_target_tokens",
+    "aligned": "encoder_aligned_tokens",
+}
+Ids = Mapping[str, np.ndarray]  # of one example: inputs, targets, extra features
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,6 @@ class BatchStream:
         *,
         feature_lengths: Mapping[str, int],
         batch_size: int,
-        vocabulary: Vocabulary,
         seed: int,
         pack: bool = True,
         shuffle: bool = True,
@@ -57,11 +65,14 @@ class BatchStream:
             feature_lengths: Tokens of ``inputs`` and ``targets``; longer examples are cut, keeping
                 their end-of-sequence.
             batch_size: Rows of the global batch.
-            vocabulary: For the sentinels of span corruption.
             seed: Of everything random here.
             pack: Several examples per row, with segment ids.
             shuffle: False reads every task in its own order.
             shard: (index, count) of this process among those that read the data.
+
+        Raises:
+            ValueError: The batch cannot be shared by the processes, or two versions of inputs are
+                to be packed.
         """
         index, count = shard
         if batch_size % count:
@@ -69,14 +80,21 @@ class BatchStream:
                 f"Batch size {batch_size} must be a multiple of the {count} processes that read "
                 f"data; nearest: {max(1, batch_size // count) * count}."
             )
+        self._features = tuple(
+            name for name in EXTRA_FEATURES if any(name in table.features for table in tables)
+        )
+        if pack and "views" in self._features:
+            raise ValueError(
+                "Two versions of an example differ in length and cannot be packed side by side: "
+                "set PACK to False."
+            )
         self.names = [table.name for table in tables]
         self.rates = {name: rates[name] for name in self.names}
         self._tables = list(tables)
         self._cumulative_rates = np.cumsum([rates[name] for name in self.names])
-        self._lengths = (feature_lengths["inputs"], feature_lengths["targets"])
+        self._lengths = {name: feature_lengths[name] for name in ("inputs", "targets")}
         self._batch_size, self._pack, self._shuffle, self._seed = batch_size, pack, shuffle, seed
         self._rows = slice(batch_size // count * index, batch_size // count * (index + 1))
-        self._vocabulary = vocabulary
         self._chunk_examples = max(1024, 16 * batch_size)
         self._orders: dict[int, tuple[int, np.ndarray]] = {}
         self._fingerprint = cache.key(
@@ -134,10 +152,11 @@ class BatchStream:
             rows += taken
             self._used_rows += len(taken)
         examples = np.bincount(
-            [number for row in rows for number, _, _ in row], minlength=len(self.names)
+            [number for row in rows for number, _ in row], minlength=len(self.names)
         )
-        pairs = [[(inputs, targets) for _, inputs, targets in row] for row in rows[self._rows]]
-        return Features(to_arrays(pairs, *self._lengths, packed=self._pack), examples)
+        own = [[ids for _, ids in row] for row in rows[self._rows]]
+        arrays = to_arrays(own, self._lengths, self._features, packed=self._pack)
+        return Features(arrays, examples)
 
     def _make(self) -> None:
         """Draws and packs the chunk that begins at the current start."""
@@ -147,28 +166,23 @@ class BatchStream:
         draws, examples = self._start_draws.copy(), []
         noise = self._generator(_NOISE, self._start_chunk)
         for number in np.minimum(numbers, len(self.names) - 1):
-            examples.append((number, *self._example(number, draws[number], noise)))
+            examples.append((number, self._example(number, draws[number], noise)))
             draws[number] += 1
         self._end_draws = draws
-        rows = pack(examples, *self._lengths) if self._pack else [[example] for example in examples]
+        rows = pack(examples, self._lengths) if self._pack else [[example] for example in examples]
         if self._shuffle:
             order = self._generator(_ORDER, self._start_chunk).permutation(len(rows))
             rows = [rows[row] for row in order]
         self._chunk = rows
 
-    def _example(self, number: int, draw: int, noise: np.random.Generator):
+    def _example(self, number: int, draw: int, noise: np.random.Generator) -> Ids:
         table = self._tables[number]
         epoch, position = divmod(int(draw), len(table))
-        row = self._order(number, epoch)[position] if self._shuffle else position
-        inputs, targets = table.inputs[row], table.targets[row]
-        if table.benchmark.noise:
-            inputs, targets = noising.span_corruption(
-                targets[: noising.longest_noisable(*self._lengths)],
-                noise,
-                first_sentinel=self._vocabulary.sentinel_id(0),
-                eos_id=EOS_ID,
-            )
-        return cut(inputs, self._lengths[0]), cut(targets, self._lengths[1])
+        row = table.row(self._order(number, epoch)[position] if self._shuffle else position)
+        if table.noise:
+            row = table.noise(row, noise, self._lengths)
+        lengths = {**dict.fromkeys(EXTRA_FEATURES, self._lengths["inputs"]), **self._lengths}
+        return {name: cut(ids, lengths[name]) for name, ids in row.items()}
 
     def _order(self, number: int, epoch: int) -> np.ndarray:
         known_epoch, order = self._orders.get(number, (None, None))
@@ -185,6 +199,7 @@ def of_mixture(
     name: str,
     split: str,
     vocabulary: Vocabulary,
+    augmentations: Sequence[Augmentation] = (),
     *,
     advance: Callable[[str], None] = lambda task: None,
     **options: Any,
@@ -195,6 +210,7 @@ def of_mixture(
         name: Of a mixture or task.
         split: One, or several joined by commas: of each task the first that is on this machine.
         vocabulary: Of inputs and targets.
+        augmentations: What is made of the rows, see ``data.augmentation``.
         advance: Called with the name of each task before its table is opened or built.
         options: Others of ``BatchStream``.
 
@@ -207,9 +223,9 @@ def of_mixture(
     tables = []
     for task in mixture.tasks:
         advance(task)
-        tables.append(tokens(task, split, vocabulary))
+        tables.append(tokens(task, split, vocabulary, augmentations))
     rates = mixture.rates({table.name: table.size for table in tables})
-    return BatchStream(tables, rates, vocabulary=vocabulary, **options), tables, missing
+    return BatchStream(tables, rates, **options), tables, missing
 
 
 def cut(ids: np.ndarray, tokens: int) -> np.ndarray:
@@ -219,22 +235,22 @@ def cut(ids: np.ndarray, tokens: int) -> np.ndarray:
     return np.concatenate([ids[: tokens - 1], ids[-1:]])
 
 
-def pack(examples: Sequence[tuple], input_tokens: int, target_tokens: int) -> list[list[tuple]]:
-    """Rows of examples ``(number, inputs, targets)`` whose token sums fit, first fit.
+def pack(examples: Sequence[tuple[int, Ids]], lengths: Mapping[str, int]) -> list[list[tuple]]:
+    """Rows of examples ``(number, ids)`` whose token sums fit, first fit.
 
     Only the newest rows stay open, which bounds the work per example.
     """
     rows: list[list[tuple]] = []
     room: list[list[int]] = []
     for example in examples:
-        inputs, targets = len(example[1]), len(example[2])
+        inputs, targets = len(example[1]["inputs"]), len(example[1]["targets"])
         for row in range(max(0, len(rows) - _PACKING_WINDOW), len(rows)):
             if room[row][0] >= inputs and room[row][1] >= targets:
                 break
         else:
             row = len(rows)
             rows.append([])
-            room.append([input_tokens, target_tokens])
+            room.append([lengths["inputs"], lengths["targets"]])
         rows[row].append(example)
         room[row][0] -= inputs
         room[row][1] -= targets
@@ -242,24 +258,26 @@ def pack(examples: Sequence[tuple], input_tokens: int, target_tokens: int) -> li
 
 
 def to_arrays(
-    rows: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]],
-    input_tokens: int,
-    target_tokens: int,
+    rows: Sequence[Sequence[Ids]],
+    lengths: Mapping[str, int],
+    features: Sequence[str] = (),
     *,
     packed: bool,
 ) -> dict[str, np.ndarray]:
-    """Model features of rows of (inputs, targets), int32, zero where there is nothing.
+    """Model features of rows of examples, int32, zero where there is nothing.
 
     ``decoder_input_tokens`` are the targets shifted right by one, beginning with 0 in every
     example; ``decoder_loss_weights`` are 1 on targets. Segment ids count examples from 1 and
-    positions from 0 within each example, as seqio's EncDecFeatureConverter has them.
+    positions from 0 within each example, as seqio's EncDecFeatureConverter has them. ``features``,
+    of ``EXTRA_FEATURES``, are there in any case, whether examples have them or not.
     """
-    shape_L, shape_T = (len(rows), input_tokens), (len(rows), target_tokens)
+    shape_L, shape_T = (len(rows), lengths["inputs"]), (len(rows), lengths["targets"])
     arrays = {
         "encoder_input_tokens": np.zeros(shape_L, np.int32),
         "decoder_target_tokens": np.zeros(shape_T, np.int32),
         "decoder_input_tokens": np.zeros(shape_T, np.int32),
         "decoder_loss_weights": np.zeros(shape_T, np.int32),
+        **{EXTRA_FEATURES[name]: np.zeros(shape_L, np.int32) for name in features},
     }
     if packed:
         for name, shape in (("encoder", shape_L), ("decoder", shape_T)):
@@ -267,12 +285,17 @@ def to_arrays(
             arrays[f"{name}_positions"] = np.zeros(shape, np.int32)
     for number, row in enumerate(rows):
         start_L = start_T = 0
-        for segment, (inputs, targets) in enumerate(row, start=1):
+        for segment, ids in enumerate(row, start=1):
+            inputs, targets = ids["inputs"], ids["targets"]
             end_L, end_T = start_L + len(inputs), start_T + len(targets)
             arrays["encoder_input_tokens"][number, start_L:end_L] = inputs
             arrays["decoder_target_tokens"][number, start_T:end_T] = targets
             arrays["decoder_input_tokens"][number, start_T + 1 : end_T] = targets[:-1]
             arrays["decoder_loss_weights"][number, start_T:end_T] = 1
+            for name in features:
+                if name in ids:
+                    end = start_L + len(ids[name])
+                    arrays[EXTRA_FEATURES[name]][number, start_L:end] = ids[name]
             if packed:
                 arrays["encoder_segment_ids"][number, start_L:end_L] = segment
                 arrays["decoder_segment_ids"][number, start_T:end_T] = segment

@@ -1,5 +1,6 @@
 """Token tables: each task and split tokenised once, in a batch, into memory-mapped flat arrays."""
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -9,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from xlt_jax.data import cache, leaks, prompts, sources
+from xlt_jax.data import augmentation, cache, leaks, noising, prompts, sources
+from xlt_jax.data.augmentation import Augmentation
 from xlt_jax.data.mixtures import Size
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.registry import benchmarks
 from xlt_jax.registry.benchmarks import Benchmark, Request
 
-FORMAT = "tokens-4"  # changes with the layout below
+FORMAT = "tokens-5"  # changes with the layout below
+_EXTRAS = ("views", "words", "links")
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,9 @@ class Ragged:
 class TokenTable:
     """The rows of one task and split as token ids.
 
-    ``inputs``, ``targets`` and every choice end in end-of-sequence, except where
-    ``benchmark.noise``: there ``targets`` is raw text for span corruption and ``inputs`` is empty.
+    ``inputs``, ``targets`` and every choice end in end-of-sequence, but where there is ``noise``:
+    span corruption reads ``targets``, masks of parallel pairs both sides, the ``words`` that their
+    tokens belong to and the ``links`` between those. ``views`` are other versions of the inputs.
     """
 
     name: str  # benchmark.language
@@ -57,6 +61,9 @@ class TokenTable:
     chance: float | None
     context_starts: np.ndarray | None = None  # where inputs end in a context: its first token
     hashes: Ragged | None = None  # of each row's texts, see data/leaks.py
+    noise: noising.Noise | None = None  # makes inputs and targets of a row when it is drawn
+    extras: Mapping[str, Ragged] = dataclasses.field(default_factory=dict)
+    features: tuple[str, ...] = ()  # what rows have beside inputs and targets, when drawn
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -65,6 +72,11 @@ class TokenTable:
     def size(self) -> Size:
         """Rows and tokens."""
         return Size(len(self), int(self.inputs.lengths.sum() + self.targets.lengths.sum()))
+
+    def row(self, number: int) -> dict[str, np.ndarray]:
+        """Stored ids of one row, by name."""
+        stored = {name: rows[number] for name, rows in self.extras.items()}
+        return {"inputs": self.inputs[number], "targets": self.targets[number], **stored}
 
     def field(self, name: str) -> Ragged:
         """``inputs``, ``targets`` or ``choices``."""
@@ -77,13 +89,19 @@ class TokenTable:
             return [json.loads(line) for line in file]
 
 
-def tokens(task_name: str, split: str, vocabulary: Vocabulary) -> TokenTable:
+def tokens(
+    task_name: str,
+    split: str,
+    vocabulary: Vocabulary,
+    augmentations: Sequence[Augmentation] = (),
+) -> TokenTable:
     """The table of a task and split, built on first use.
 
     Args:
         task_name: ``benchmark.language``.
         split: One, or several joined by commas: the first that is on this machine.
         vocabulary: Of inputs and targets.
+        augmentations: The first that applies changes the rows.
 
     Raises:
         ValueError: Unknown task or split, unreadable source, or a split without rows.
@@ -91,6 +109,7 @@ def tokens(task_name: str, split: str, vocabulary: Vocabulary) -> TokenTable:
     benchmark, language = benchmarks.split_task(task_name)
     if "," in split:
         split = sources.first_split(benchmark, language, split) or split.split(",")[0].strip()
+    augment = augmentation.of_task(augmentations, benchmark, language, split)
     name = cache.key(
         FORMAT,
         task_name,
@@ -101,9 +120,10 @@ def tokens(task_name: str, split: str, vocabulary: Vocabulary) -> TokenTable:
         cache.file_fingerprint(leaks.hashes),
         sources.fingerprint(benchmark, language, split),
         vocabulary.fingerprint,
+        augment.fingerprint if augment else "",
     )
     folder = cache.cache_dir() / "tokens" / f"{task_name}-{split}-{name}"
-    cache.build_once(folder, lambda path: _build(path, benchmark, language, split, vocabulary))
+    cache.build_once(folder, lambda path: _build(path, task_name, split, vocabulary, augment))
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     flat = np.load(folder / "ids.npy", mmap_mode="r")
     offsets = np.load(folder / "offsets.npy")
@@ -111,6 +131,9 @@ def tokens(task_name: str, split: str, vocabulary: Vocabulary) -> TokenTable:
     for field, rows in facts["fields"].items():
         parts[field] = offsets[start : start + rows + 1]
         start += rows + 1
+    noise = augment.noise(vocabulary) if augment else None
+    if benchmark.noise and noise is None:
+        noise = span_corruption(vocabulary)
     ranked = benchmark.request is Request.RANK
     starts = folder / "context_starts.npy"
     return TokenTable(
@@ -124,11 +147,19 @@ def tokens(task_name: str, split: str, vocabulary: Vocabulary) -> TokenTable:
         hashes=Ragged(
             np.load(folder / "hashes.npy", mmap_mode="r"), np.load(folder / "hash_offsets.npy")
         ),
+        noise=noise,
+        extras={name: Ragged(flat, parts[name]) for name in _EXTRAS if name in parts},
+        features=augment.features if augment else (),
         choices=Ragged(flat, parts["choices"]) if ranked else None,
         choice_offsets=np.load(folder / "choice_offsets.npy") if ranked else None,
         context_starts=np.load(starts) if starts.exists() else None,
         chance=facts["chance"],
     )
+
+
+def span_corruption(vocabulary: Vocabulary) -> noising.SpanCorruption:
+    """Of text for language modelling."""
+    return noising.SpanCorruption(vocabulary.sentinel_id(0), vocabulary.eos_id)
 
 
 def prompted(benchmark: Benchmark, language: str, split: str) -> list[dict]:
@@ -165,14 +196,24 @@ def row_text(example: Mapping[str, Any]) -> str:
 
 
 def _build(
-    folder: pathlib.Path, benchmark: Benchmark, language: str, split: str, vocabulary: Vocabulary
+    folder: pathlib.Path,
+    task_name: str,
+    split: str,
+    vocabulary: Vocabulary,
+    augment: Augmentation | None,
 ) -> None:
+    benchmark, language = benchmarks.split_task(task_name)
     examples = prompted(benchmark, language, split)
+    if augment:
+        rows = list(sources.rows(benchmark, language, split))
+        examples = augment.examples(task_name, examples, rows)
     fields = {name: [example[name] for example in examples] for name in ("inputs", "targets")}
     if benchmark.request is Request.RANK:
         fields["choices"] = [choice for example in examples for choice in example["choices"]]
         counts = [0, *(len(example["choices"]) for example in examples)]
         np.save(folder / "choice_offsets.npy", np.cumsum(counts, dtype=np.int64))
+    if "view" in examples[0]:
+        fields["views"] = [example["view"] for example in examples]
 
     contexts = [len(example.get("context", "")) for example in examples]
     if any(contexts):
@@ -181,14 +222,19 @@ def _build(
         starts = [len(ids) for ids in vocabulary.encode_batch(before)]
         np.save(folder / "context_starts.npy", np.asarray(starts, np.int32))
 
-    end = [] if benchmark.noise else [vocabulary.eos_id]
-    encoded = vocabulary.encode_batch([text for texts in fields.values() for text in texts])
-    rows = [np.asarray(ids + end, np.int32) for ids in encoded]
+    if "links" in examples[0]:
+        ids = _pairs(examples, vocabulary)
+    else:
+        end = [] if benchmark.noise else [vocabulary.eos_id]
+        texts = [text for column in fields.values() for text in column]
+        encoded = iter(vocabulary.encode_batch(texts))
+        ids = {name: [next(encoded) + end for _ in column] for name, column in fields.items()}
+    rows = [np.asarray(row, np.int32) for column in ids.values() for row in column]
     ends = np.cumsum([0, *map(len, rows)], dtype=np.int64)
     offsets, start = [], 0
-    for texts in fields.values():
-        offsets.append(ends[start : start + len(texts) + 1])
-        start += len(texts)
+    for column in ids.values():
+        offsets.append(ends[start : start + len(column) + 1])
+        start += len(column)
     np.save(folder / "ids.npy", np.concatenate(rows))
     np.save(folder / "offsets.npy", np.concatenate(offsets))
 
@@ -198,8 +244,30 @@ def _build(
     np.save(folder / "hash_offsets.npy", np.cumsum([0, *map(len, hashed)], dtype=np.int64))
 
     chance = benchmark.chance(examples) if benchmark.chance else None
-    facts = {"fields": {name: len(texts) for name, texts in fields.items()}, "chance": chance}
+    facts = {"fields": {name: len(column) for name, column in ids.items()}, "chance": chance}
     (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
     with open(folder / "texts.jsonl", "w", encoding="utf-8") as file:
         for example in examples:
             file.write(row_text(example) + "\n")
+
+
+def _pairs(examples: Sequence[Mapping], vocabulary: Vocabulary) -> dict[str, list[list[int]]]:
+    """Ids of both sentences, the word of each token of both, and the links between words."""
+    columns = {"inputs": [], "targets": [], "words": [], "links": []}
+    encoded = (
+        vocabulary.encode_places([example[side] for example in examples])
+        for side in ("inputs", "targets")
+    )
+    for example, (source, places), (target, other_places) in zip(examples, *encoded):
+        source_words, target_words = example["source_words"], example["target_words"]
+        first = len(source_words)
+        columns["inputs"].append(source)
+        columns["targets"].append(target)
+        columns["words"].append(
+            [
+                *augmentation.word_numbers(example["inputs"], source_words, places, 0),
+                *augmentation.word_numbers(example["targets"], target_words, other_places, first),
+            ]
+        )
+        columns["links"].append([n for i, j in example["links"] for n in (i, first + j)])
+    return columns

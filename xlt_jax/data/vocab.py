@@ -99,6 +99,13 @@ class Vocabulary:
         """Token ids of words as they are after a space: put together they are a sentence's."""
         return self.encode_batch(words)
 
+    def encode_places(self, texts: Sequence[str]) -> list[tuple[list[int], list[int]]]:
+        """Of each text its token ids, and for each token the place of its last character."""
+        found = self._processor.EncodeAsOffsetMapping(list(texts), num_threads=os.cpu_count())
+        return [
+            (one["ids"], [max(begin, end - 1) for begin, end in one["offsets"]]) for one in found
+        ]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids up to the first end-of-sequence; sentinels and padding are left out."""
         kept = []
@@ -177,6 +184,16 @@ class ByteVocabulary:
     def encode_words(self, words: Sequence[str]) -> list[list[int]]:
         """Token ids of words as they are after a space."""
         return [self.encode(f" {word}") for word in words]
+
+    def encode_places(self, texts: Sequence[str]) -> list[tuple[list[int], list[int]]]:
+        """Of each text its token ids, and for each token the place of its character."""
+        return [
+            (
+                self.encode(text),
+                [place for place, letter in enumerate(text) for _ in letter.encode("utf-8")],
+            )
+            for text in texts
+        ]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids up to the first end-of-sequence, as ``seqio.ByteVocabulary`` gives it.

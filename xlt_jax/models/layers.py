@@ -41,6 +41,15 @@ DENSE_INIT = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 BIAS_INIT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
 
 
+PROBES = "probes"  # the collection of inner values that objectives compare
+
+
+def probe(module: nn.Module, name: str, value: Callable[[], Array]) -> None:
+    """Keeps a value for a caller who has made ``PROBES`` mutable; else it is not computed."""
+    if module.is_mutable_collection(PROBES) and not module.is_initializing():
+        module.sow(PROBES, name, value(), reduce_fn=lambda _, new: new, init_fn=lambda: None)
+
+
 def pair_mask(is_query_BT: Array, is_key_BM: Array) -> Array:
     """True where query and key are both real tokens, B1TM."""
     return (is_query_BT[:, :, None] & is_key_BM[:, None, :])[:, None]
@@ -375,6 +384,7 @@ class Attention(nn.Module):
         largest_BHT1 = jax.lax.stop_gradient(scores_BHTM.max(axis=-1, keepdims=True))
         weights_BHTM = jnp.exp(scores_BHTM - largest_BHT1)
         sum_BHT1 = weights_BHTM.sum(axis=-1, keepdims=True)
+        probe(self, "attention", lambda: weights_BHTM / sum_BHT1)
         weights_BHTM = weights_BHTM.astype(self.dtype)
         if not deterministic and self.dropout_rate > 0:
             keep_rate = 1 - self.dropout_rate

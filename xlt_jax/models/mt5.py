@@ -1,13 +1,14 @@
 """mT5: T5 1.1's encoder-decoder with T5X's parameter names, logical axes and call signature."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
+from flax.linen import partitioning
 
 from xlt_jax.arrays import Array
 from xlt_jax.models import layers, stacks
@@ -18,12 +19,13 @@ CHOICES = {
     "relative_bias": ("shared", "per_layer"),
     "scan_layers": (False, True),
     "remat_policy": stacks.REMAT_POLICIES,
+    "layer_aggregation": (False, True),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class T5Config:
-    """Sizes and options of the network; fields and defaults are T5X's, but for the last four.
+    """Sizes and options of the network; fields and defaults are T5X's, but for the last five.
 
     mT5 has ``mlp_activations=("gelu", "linear")``, umT5 also ``relative_bias="per_layer"``.
 
@@ -40,6 +42,7 @@ class T5Config:
         remat_policy: What the backward pass computes anew to save memory, by T5X's names: "none",
             "full" all but the input of each layer, "minimal" all but that and the products with
             parameters.
+        layer_aggregation: The encoder's output mixes all its layers, see ``LayerAggregation``.
 
     Raises:
         ValueError: A size below 1, a rate outside [0, 1), an unknown dtype, activation or option.
@@ -61,6 +64,7 @@ class T5Config:
     relative_bias: str = "shared"
     scan_layers: bool = False
     remat_policy: str = "none"
+    layer_aggregation: bool = False
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -253,6 +257,33 @@ class DecoderLayer(nn.Module):
         return x_B1D + self.mlp(self.pre_mlp_layer_norm(x_B1D), deterministic=True), cache
 
 
+class LayerAggregation(nn.Module):
+    """A mean of all layers' outputs, weighted by attention, mixed into the last one.
+
+    Of each token z = sum_n a_n h_n with a = softmax_n(query . norm(h_n)); the result is
+    h_N + gate (z - h_N). Query and gate begin at zero, so that a trained network is at first what
+    it was.
+
+    Source: Chen et al. 2022, arXiv:2205.08497, of which only a sketch is known here; the gate and
+    the norm are ours.
+    """
+
+    @nn.compact
+    def __call__(self, states_NBLD: Array) -> Array:
+        """The mixed states, BLD, in the type that came."""
+        width, zeros = states_NBLD.shape[-1], nn.initializers.zeros
+        query_D, gate_D = (
+            partitioning.param_with_axes(name, zeros, (width,), jnp.float32, axes=("embed",))
+            for name in ("query", "gate")
+        )
+        states_NBLD = states_NBLD.astype(jnp.float32)
+        scale_NBL1 = jax.lax.rsqrt(jnp.square(states_NBLD).mean(axis=-1, keepdims=True) + 1e-6)
+        scores_NBL = jnp.einsum("NBLD,D->NBL", states_NBLD * scale_NBL1, query_D)
+        mean_BLD = jnp.einsum("NBL,NBLD->BLD", jax.nn.softmax(scores_NBL, axis=0), states_NBLD)
+        last_BLD = states_NBLD[-1]
+        return last_BLD + gate_D * (mean_BLD - last_BLD)
+
+
 class Encoder(nn.Module):
     """The stack of encoder layers."""
 
@@ -267,6 +298,8 @@ class Encoder(nn.Module):
             self.encoder = EncoderLayer(config)  # for all layers; the name is scalable_t5's
         else:
             self.layers = [EncoderLayer(config) for _ in range(config.num_encoder_layers)]
+        if config.layer_aggregation:
+            self.layer_aggregation = LayerAggregation()
         self.encoder_norm = make_norm(config)
         self.input_dropout = make_dropout(config)
         self.output_dropout = nn.Dropout(config.dropout_rate)  # every value, as in T5X
@@ -282,20 +315,26 @@ class Encoder(nn.Module):
                 # XLA on CPU would compute it anew in every layer: a quarter of a tiny encoder's
                 # time at 384 tokens. A training step was no shorter.
                 bias_HLL = jax.lax.optimization_barrier(bias_HLL)
+        x_BLD = self.input_dropout(x_BLD, deterministic=deterministic)
+        layers.probe(self, "embedded", lambda: x_BLD)
 
-        def one(layer: EncoderLayer, x_BLD: Array) -> tuple[Array, None]:
-            return layer(x_BLD, mask_B1LL, bias_HLL, deterministic), None
+        def one(layer: EncoderLayer, x_BLD: Array) -> tuple[Array, Array | None]:
+            x_BLD = layer(x_BLD, mask_B1LL, bias_HLL, deterministic)
+            return x_BLD, x_BLD if config.layer_aggregation else None
 
-        x_BLD, _ = stacks.run(
+        x_BLD, states = stacks.run(
             self.encoder if config.scan_layers else self.layers,
             one,
-            self.input_dropout(x_BLD, deterministic=deterministic),
+            x_BLD,
             length=config.num_encoder_layers,
             stop=num_layers,
             remat_policy=config.remat_policy,
         )
         if num_layers is not None:
             return x_BLD
+        if config.layer_aggregation:
+            states_NBLD = states if config.scan_layers else jnp.stack(states)
+            x_BLD = self.layer_aggregation(states_NBLD).astype(x_BLD.dtype)
         return self.output_dropout(self.encoder_norm(x_BLD), deterministic=deterministic)
 
 
@@ -465,13 +504,16 @@ class Transformer(nn.Module):
         encoder_input_tokens: Array,
         encoder_segment_ids: Array | None = None,
         enable_dropout: bool = True,
+        perturb: Callable[[Array], Array] | None = None,
     ) -> Array:
-        """Encoded tokens, BLD."""
+        """Encoded tokens, BLD; ``perturb`` takes and gives the token vectors, BLD."""
         tokens_BL = check_tokens("encoder_input_tokens", encoder_input_tokens)
         mask_B1LL = layers.pair_mask(tokens_BL > 0, tokens_BL > 0)
         if encoder_segment_ids is not None:
             mask_B1LL &= layers.same_segment(encoder_segment_ids, encoder_segment_ids)
         embedded_BLD = self.token_embedder(tokens_BL)
+        if perturb:
+            embedded_BLD = perturb(embedded_BLD)
         return self.encoder(embedded_BLD, mask_B1LL, deterministic=not enable_dropout)
 
     def encoder_states(
@@ -568,6 +610,14 @@ class Transformer(nn.Module):
             return self.token_embedder.attend(hidden_BTD) / jnp.sqrt(self.config.emb_dim)
         return self.decoder.logits_dense(hidden_BTD)
 
+    def token_scores(self, states_BKD: Array) -> Array:
+        """Float32 scores of all tokens by encoder states, BKV: a masked-token head without weights.
+
+        The head is the token table, scaled as T5 scales its tied output; mT5's own output layer
+        reads the decoder.
+        """
+        return self.token_embedder.attend(states_BKD) / jnp.sqrt(self.config.emb_dim)
+
     def output_vectors(self, ids: Array) -> Array:
         """Float32 vectors whose inner products with states are the logits of ``ids``, (*ids, D).
 
@@ -578,6 +628,16 @@ class Transformer(nn.Module):
             return self.token_embedder.embedding[ids] / jnp.sqrt(self.config.emb_dim)
         kernel_DV = self.decoder.logits_dense.variables["params"]["kernel"]
         return jnp.moveaxis(jnp.take(kernel_DV, ids, axis=1, mode="clip"), 0, -1)
+
+    def encoder_probes(self, probes: Mapping[str, Any]) -> tuple[Array, Any]:
+        """Token vectors, BLD, and of each layer its attention, BHLL, of the collection "probes"."""
+        found = probes["encoder"]
+        if self.config.scan_layers:
+            return found["embedded"], found["encoder"]["attention"]["attention"]
+        numbers = range(self.config.num_encoder_layers)
+        return found["embedded"], tuple(
+            found[f"layers_{n}"]["attention"]["attention"] for n in numbers
+        )
 
     def memory(
         self, encoded_BLD: Array, encoder_input_tokens: Array, max_decode_len: int

@@ -69,6 +69,7 @@ def _scan(
         variable_axes={
             "params": LAYER_AXIS if is_initialising else partitioning.ScanIn(LAYER_AXIS),
             "cache": 0,  # where T5X's decoding looks for the layers
+            "probes": 0,
         },
         split_rngs={"params": True, "dropout": True},
         length=stop,

@@ -1,6 +1,6 @@
 """What gin assembles into a model and a trainer: records of T5X's names and arguments."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ class EncoderDecoderModel:
         optimizer_def: ``schedule -> optimizer``; the rate belongs to the trainer, as in T5X.
         objective: What the training step minimises.
         loss_normalizing_factor: See ``training.step.make_train_step``.
+        augmentations: What is made of the rows that it is trained on, see ``data.augmentation``.
 
     Raises:
         ValueError: The network has fewer ids than the vocabulary, or so many more that the two
@@ -34,6 +35,7 @@ class EncoderDecoderModel:
     optimizer_def: Callable[[Schedule], optax.GradientTransformation]
     objective: Objective
     loss_normalizing_factor: float | str | None = None
+    augmentations: Sequence[Any] = ()
 
     def __post_init__(self):
         check_vocabulary(self.module, self.vocabulary)
@@ -78,21 +80,34 @@ def check_vocabulary(module: nn.Module, vocabulary: Any) -> None:
 
 def check_whole_batches(objective: Objective, num_microbatches: int, pack: bool = False) -> None:
     """Raises ValueError if an objective that compares rows would see parts of a batch, or packs."""
-    if getattr(objective, "compares_rows", False) and (num_microbatches > 1 or pack):
+    compares_rows = getattr(objective, "compares_rows", False)
+    if compares_rows and (num_microbatches > 1 or pack):
         raise ValueError(
             f"NUM_MICROBATCHES is {num_microbatches} and PACK {pack}: the objective compares the "
             "rows of a batch, each with one example, and a part of the batch is another task. Set "
             "NUM_MICROBATCHES to None and PACK to False; for less memory lower BATCH_SIZE."
         )
+    if pack and getattr(objective, "unpacked", False):
+        raise ValueError(
+            f"PACK is {pack}: the objective takes each row for one example. Set PACK to False."
+        )
 
 
 def adafactor_def(
-    decay_rate: float = 0.8, step_offset: int = 0
+    decay_rate: float = 0.8,
+    step_offset: int = 0,
+    multipliers: Sequence[tuple[str, float]] = (),
 ) -> Callable[[Schedule], optax.GradientTransformation]:
-    """Adafactor waiting for its learning rate; see ``training.optim.adafactor``."""
-    return lambda schedule: optim.adafactor(
-        schedule, decay_rate=decay_rate, step_offset=step_offset, layer_axis=mt5.layer_axis
-    )
+    """Adafactor waiting for its learning rate; see ``adafactor`` and ``multiplied`` of optim.py."""
+    optim.check_multipliers(multipliers)
+
+    def make(schedule: Schedule) -> optax.GradientTransformation:
+        optimizer = optim.adafactor(
+            schedule, decay_rate=decay_rate, step_offset=step_offset, layer_axis=mt5.layer_axis
+        )
+        return optim.multiplied(optimizer, multipliers) if multipliers else optimizer
+
+    return make
 
 
 # T5X counts steps differently: gin files call these three, and xlt_jax/t5x_adapter.py has others of

@@ -1,6 +1,7 @@
 """Adafactor and T5X's learning-rate factors."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -199,6 +200,69 @@ def adafactor(
     return optax.GradientTransformation(init, update)
 
 
+def multiplied(
+    optimizer: optax.GradientTransformation, multipliers: Sequence[tuple[str, float]]
+) -> optax.GradientTransformation:
+    """The optimizer with updates of some parameters scaled; its state has the same structure.
+
+    Args:
+        optimizer: Makes the updates.
+        multipliers: (regular expression, factor from 0): a parameter whose whole path it matches
+            learns at so many times the rate; 0 freezes it. The first that matches counts, all
+            others learn at the plain rate.
+
+    Raises:
+        ValueError: A factor is negative; when initialised, an expression matches no parameter.
+    """
+    check_multipliers(multipliers)
+
+    def init(params):
+        paths, _, _ = _with_paths(params)
+        for pattern, _ in multipliers:
+            if not any(re.fullmatch(pattern, path) for path in paths):
+                raise ValueError(
+                    f"LEARNING_RATE_MULTIPLIERS has {pattern!r}, which matches no parameter; "
+                    f"there are {', '.join(paths[:3])} ..., see parameters.txt of any run."
+                )
+        return optimizer.init(params)
+
+    def update(gradients, state, params=None):
+        updates, state = optimizer.update(gradients, state, params)
+        paths, leaves, structure = _with_paths(updates)
+        scaled = [
+            leaf if (factor := multiplier(path, multipliers)) == 1.0 else leaf * factor
+            for path, leaf in zip(paths, leaves)
+        ]
+        return structure.unflatten(scaled), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def multiplier(path: str, multipliers: Sequence[tuple[str, float]]) -> float:
+    """Factor of the parameter at ``path``; see ``multiplied``."""
+    for pattern, factor in multipliers:
+        if re.fullmatch(pattern, path):
+            return factor
+    return 1.0
+
+
+def check_multipliers(multipliers: Sequence[tuple[str, float]]) -> None:
+    """Raises ValueError for what is no list of (regular expression, factor from 0)."""
+    for pair in multipliers:
+        if len(pair) != 2 or not isinstance(pair[0], str) or not 0 <= pair[1] < float("inf"):
+            raise ValueError(
+                f"LEARNING_RATE_MULTIPLIERS has {pair!r}; give pairs of a regular expression and a "
+                "factor, such as ('token_embedder/.*', 0.0)."
+            )
+
+
+def _with_paths(tree: Any) -> tuple[list[str], list, Any]:
+    """Paths such as "encoder/encoder_norm/scale", leaves, and the tree's structure."""
+    leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
+    paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    return paths, [leaf for _, leaf in leaves], structure
+
+
 def _factored_axes(
     shape: tuple[int, ...], min_size: int, stacked: int | None
 ) -> tuple[int, int] | None:
@@ -226,8 +290,7 @@ def _unzip(function: Callable, tree: Any, *rest: Any) -> tuple:
 
     ``function`` gets the leaf's path, "encoder/encoder_norm/scale", and the leaves.
     """
-    leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
-    paths = (jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves)
+    paths, leaves, structure = _with_paths(tree)
     others = (structure.flatten_up_to(other) for other in rest)
-    columns = zip(*map(function, paths, (leaf for _, leaf in leaves), *others))
+    columns = zip(*map(function, paths, leaves, *others))
     return tuple(structure.unflatten(column) for column in columns)

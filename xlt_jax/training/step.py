@@ -25,6 +25,10 @@ def make_forward(network: nn.Module) -> Forward:
 
     Segment ids and positions of packed rows are passed on where the batch has them. A batch of
     ``encoder_input_tokens`` alone is only encoded, up to ``encoder_layer`` (None: the final norm).
+
+    The function's other arguments serve objectives: ``perturb`` maps the encoder's token vectors,
+    BLD; ``probe`` returns those and the attention maps; at ``positions_BK`` of the encoder's output
+    all tokens are scored.
     """
 
     def encode(
@@ -35,12 +39,23 @@ def make_forward(network: nn.Module) -> Forward:
         )
         return Outputs(logits=None, encoded=states_BLD)
 
-    def teacher_force(module: nn.Module, batch: Batch, enable_dropout: bool) -> Outputs:
+    def teacher_force(
+        module: nn.Module,
+        batch: Batch,
+        enable_dropout: bool,
+        perturb: Callable[[Array], Array] | None,
+        positions_BK: Array | None,
+    ) -> Outputs:
         encoded_BLD = module.encode(
             batch["encoder_input_tokens"],
             encoder_segment_ids=batch.get("encoder_segment_ids"),
             enable_dropout=enable_dropout,
+            perturb=perturb,
         )
+        token_logits_BKV = None
+        if positions_BK is not None:
+            states_BKD = jnp.take_along_axis(encoded_BLD, positions_BK[..., None], axis=1)
+            token_logits_BKV = module.token_scores(states_BKD)
         logits_BTV = module.decode(
             encoded_BLD,
             batch["encoder_input_tokens"],
@@ -51,19 +66,31 @@ def make_forward(network: nn.Module) -> Forward:
             decoder_positions=batch.get("decoder_positions"),
             enable_dropout=enable_dropout,
         )
-        return Outputs(logits=logits_BTV, encoded=encoded_BLD)
+        return Outputs(logits=logits_BTV, encoded=encoded_BLD, token_logits=token_logits_BKV)
 
     def forward(
-        params: Params, batch: Batch, rng: Array | None, encoder_layer: int | None = None
+        params: Params,
+        batch: Batch,
+        rng: Array | None,
+        encoder_layer: int | None = None,
+        *,
+        perturb: Callable[[Array], Array] | None = None,
+        probe: bool = False,
+        positions_BK: Array | None = None,
     ) -> Outputs:
-        rngs = {} if rng is None else {"dropout": rng}
+        variables, rngs = {"params": params}, {} if rng is None else {"dropout": rng}
         if batch.keys() == {"encoder_input_tokens"}:
             return network.apply(
-                {"params": params}, batch, rng is not None, encoder_layer, rngs=rngs, method=encode
+                variables, batch, rng is not None, encoder_layer, rngs=rngs, method=encode
             )
-        return network.apply(
-            {"params": params}, batch, rng is not None, rngs=rngs, method=teacher_force
+        arguments = (batch, rng is not None, perturb, positions_BK)
+        if not probe:
+            return network.apply(variables, *arguments, rngs=rngs, method=teacher_force)
+        outputs, found = network.apply(
+            variables, *arguments, rngs=rngs, method=teacher_force, mutable=["probes"]
         )
+        embedded_BLD, attentions = network.encoder_probes(found["probes"])
+        return outputs.replace(embedded=embedded_BLD, attentions=attentions)
 
     return forward
 
