@@ -14,7 +14,7 @@ from xlt_jax import configuration, files
 from xlt_jax.arrays import Params
 from xlt_jax.convert import restore
 from xlt_jax.data import cache
-from xlt_jax.evaluation import predictions, submission, summary, zero_shot
+from xlt_jax.evaluation import layers, predictions, submission, summary, zero_shot
 from xlt_jax.evaluation.parts import Parts, shard_of
 from xlt_jax.evaluation.predictions import TaskResult
 from xlt_jax.evaluation.tensorboard import ScalarWriter
@@ -34,6 +34,7 @@ def evaluate(
     summarize_config_fn: Callable = configuration.summarize_config,
     inference_evaluator_cls: Callable[..., zero_shot.Evaluator] = zero_shot.of_mixture,
     export_submission: str | None = None,
+    alignment: str | None = None,
 ) -> None:
     """Writes metrics and predictions of every task below ``output_dir``; arguments are T5X's.
 
@@ -49,6 +50,8 @@ def evaluate(
         summarize_config_fn: Writes the configuration.
         inference_evaluator_cls: Makes the evaluator.
         export_submission: A folder for the predictions in XTREME's layout, or None.
+        alignment: Mixture of parallel pairs by which the languages' alignment is measured at each
+            encoder layer, into ``inference_eval/alignment.jsonl``; None for no such measure.
 
     Raises:
         ValueError: Bad input, before the first compilation.
@@ -99,6 +102,15 @@ def evaluate(
     print(
         f"{len(results)} tasks, {rows:,} rows in {seconds:.1f} s: {rows / seconds:,.0f} a second."
     )
+    if alignment:
+        print(
+            f"Alignment of languages by layer, the mean over the tasks of {alignment}:", flush=True
+        )
+        found = layers.measures(
+            model.module, params, model.vocabulary, alignment, on_progress=Progress("tasks")
+        )
+        layers.write(folder / "inference_eval", found)
+        layers.show(found)
     if export_submission:
         export(export_submission, results, evaluator)
 
@@ -140,19 +152,21 @@ def _sample(params: Params) -> str:
 class Progress:
     """A line with the rate and the time left, every few seconds."""
 
-    def __init__(self, period_s: float = 5.0):
+    def __init__(self, what: str = "rows", period_s: float = 5.0):
         self._start = self._shown = time.monotonic()
-        self._period_s = period_s
+        self._what, self._period_s = what, period_s
 
     def __call__(self, done: int, total: int) -> None:
-        """Takes the number of rows done, and of all."""
+        """Takes the number done, and of all."""
         now = time.monotonic()
         if now - self._shown < self._period_s and done < total:
             return
         self._shown = now
         rate = done / (now - self._start)
         left = configuration.duration((total - done) / rate)
-        configuration.show_progress(f"{done:,}/{total:,} rows  {rate:,.0f} a second  left {left}")
+        configuration.show_progress(
+            f"{done:,}/{total:,} {self._what}  {rate:,.0f} a second  left {left}"
+        )
         if done == total:
             configuration.end_progress()
 
@@ -162,5 +176,8 @@ if __name__ == "__main__":
         "xlt_jax.evaluate",
         __doc__,
         evaluate,
-        {"export_submission": "folder for the predictions in XTREME's layout"},
+        {
+            "export_submission": "folder for the predictions in XTREME's layout",
+            "alignment": "mixture of parallel pairs: measure alignment by encoder layer",
+        },
     )

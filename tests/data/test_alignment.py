@@ -194,6 +194,28 @@ def test_a_known_dictionary_is_found_also_in_new_pairs():
 def test_new_words_lie_on_the_diagonal():
     model = train(made_up(100)[0])
     assert model.align([(["p", "q", "r"], ["u", "v", "w"])]) == [((0, 0), (1, 1), (2, 2))]
+    model = train([(["a"], ["x", "y"]), (["b"], ["x"])])
+    assert model.align([(["b", "new"], ["new"])]) == [((1, 0),)]
+
+
+def test_words_that_never_met_are_seldom_linked():
+    model = train([(["a"], ["x"]), (["b"], ["y"])])
+    assert model.align([(["b", "a"], ["y"])]) == [((0, 0),)]  # though the last is at y's place
+
+
+def test_of_equals_null_is_taken_or_else_the_first_word():
+    pairs = [(["a", "b", "a", "c"], ["x", "y"]), (["a"], ["x"]), (["b"], ["z"]), (["c"], ["y"])]
+    assert fast_align(pairs, iterations=1, tension=None) == [()] * 4
+    assert (0, 0) in align(pairs, optimise_tension=False)[
+        0
+    ]  # the third word is as near as the first
+
+
+def test_tension_stays_in_its_range():
+    source, target = ([f"{side}{k}" for k in range(30)] for side in "st")
+    assert train([(source, target)]).tension == 14
+    lexicon = [([one], [other]) for one, other in zip(source, target)]
+    assert train([(source, target[::-1]), *lexicon]).tension == 0.1
 
 
 @pytest.mark.parametrize(
@@ -363,6 +385,13 @@ def test_mutual_argmax_by_hand():
     assert alignment.mutual_argmax(source[1:], target) == ((0, 0), (1, 1))
     assert alignment.mutual_argmax(source[1:], target, threshold=0.999) == ((0, 0),)
     assert alignment.mutual_argmax(source[:0], target) == ()
+
+
+def test_words_like_no_other_have_no_link():
+    """The second row is opposite to the only column, the first has similarity 0 to it."""
+    source, target = np.array([[0.0, 0.0], [-1.0, 0.0]]), np.array([[1.0, 0.0]])
+    assert alignment.mutual_argmax(source, target) == ()
+    assert alignment.mutual_argmax(target, source) == ()
 
 
 def test_mutual_argmax_follows_its_words():

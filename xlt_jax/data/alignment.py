@@ -160,12 +160,11 @@ class Model:
         return _split(rows.pair[linked_R], *links[:: -1 if self.reverse else 1], len(pairs))
 
     def _joint(self, rows: "_Rows", place_X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """p(place) theta of each cell, joint_X, and of NULL in each row, joint_R."""
+        """p(place) theta of each cell and of NULL, joint_X and joint_R, up to a row's factor."""
         null_place_R = np.where(rows.word < 0, -1, self._first_null + rows.word)
         theta_X, null_theta_R = self.theta[place_X], self.theta[null_place_R]
         if self.tension is None:
-            share_R = 1 / (rows.n + 1)
-            return theta_X * rows.spread(share_R), null_theta_R * share_R
+            return theta_X, null_theta_R  # the n + 1 places are alike
         share_R = (1 - self.p0) / diagonal_sums(rows.j, rows.m, rows.n, self.tension)[0]
         pull_X = np.exp(self.tension * rows.closeness(rows.j))
         return pull_X * theta_X * rows.spread(share_R), null_theta_R * self.p0

@@ -317,10 +317,11 @@ class Encoder(nn.Module):
                 bias_HLL = jax.lax.optimization_barrier(bias_HLL)
         x_BLD = self.input_dropout(x_BLD, deterministic=deterministic)
         layers.probe(self, "embedded", lambda: x_BLD)
+        keeps_states = config.layer_aggregation or self.is_mutable_collection(layers.PROBES)
 
         def one(layer: EncoderLayer, x_BLD: Array) -> tuple[Array, Array | None]:
             x_BLD = layer(x_BLD, mask_B1LL, bias_HLL, deterministic)
-            return x_BLD, x_BLD if config.layer_aggregation else None
+            return x_BLD, x_BLD if keeps_states else None
 
         x_BLD, states = stacks.run(
             self.encoder if config.scan_layers else self.layers,
@@ -332,6 +333,7 @@ class Encoder(nn.Module):
         )
         if num_layers is not None:
             return x_BLD
+        layers.probe(self, "states", lambda: states)
         if config.layer_aggregation:
             states_NBLD = states if config.scan_layers else jnp.stack(states)
             x_BLD = self.layer_aggregation(states_NBLD).astype(x_BLD.dtype)
@@ -498,6 +500,16 @@ class Transformer(nn.Module):
             enable_dropout=enable_dropout,
             decode=decode,
         )
+
+    def all_states(self, encoder_input_tokens: Array) -> Array:
+        """States of all depths, NBLD float32: the token vectors, then after each encoder layer.
+
+        To be called with the collection "probes" mutable; without dropout. As ``encoder_states``.
+        """
+        self.encoder_states(encoder_input_tokens, None)
+        found = self.encoder.variables[layers.PROBES]
+        states = [found["embedded"], *found["states"]]
+        return jnp.stack([x_BLD.astype(jnp.float32) for x_BLD in states])
 
     def encode(
         self,

@@ -1,0 +1,215 @@
+"""How well languages are aligned inside the encoder, layer by layer, by parallel sentences.
+
+P pairs of sentences   W distinct linked words
+"""
+
+import functools
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from rich.console import Console
+from rich.table import Table
+
+from xlt_jax import files
+from xlt_jax.arrays import Params
+from xlt_jax.data import alignment, mixtures, sources
+from xlt_jax.data.augmentation import MaskedPairs
+from xlt_jax.data.tokens import TokenTable, tokens
+from xlt_jax.data.vocab import Vocabulary
+from xlt_jax.evaluation import batching
+from xlt_jax.metrics import representation, word_alignment
+from xlt_jax.models import mt5
+
+FILE = "alignment.jsonl"
+SPLITS = "test,validation,train"  # of each task the first that is there
+MAX_PAIRS = 500  # of a task: the first ones
+_SHOWN = {
+    "accuracy_cosine": "sentences found",
+    "accuracy_csls": "by CSLS",
+    "mrr_cosine": "MRR",
+    "cka": "CKA",
+    "svcca": "SVCCA",
+    "aer": "AER",
+    "word_accuracy": "words found",
+}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of one language and layer.
+
+    Attributes:
+        task: Of parallel pairs.
+        language: Whose alignment with the other side's language it is.
+        layer: Encoder layers behind the states, 0 being the token vectors.
+        name: ``accuracy_cosine``, ``accuracy_csls`` and ``mrr_cosine`` of finding each sentence's
+            translation among all, both directions' mean; ``cka``, debiased, and ``svcca`` of mean
+            vectors; ``aer``, ``precision``, ``recall``, ``f1`` of word links by mutual argmax, and
+            ``word_accuracy`` of finding a word's translation among all linked words, by mean vector
+            in context, where rows bring word links.
+        value: Of the measure, all but ``cka`` from 0 to 1.
+        n: Sentence pairs, or words, behind it.
+    """
+
+    task: str
+    language: str
+    layer: int
+    name: str
+    value: float
+    n: int
+
+
+def measures(
+    network: mt5.Transformer,
+    params: Params,
+    vocabulary: Vocabulary,
+    mixture: str,
+    *,
+    max_pairs: int = MAX_PAIRS,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Measure]:
+    """Of every task of parallel pairs, at every depth of the encoder.
+
+    Args:
+        network: The encoder-decoder, of which the encoder is used.
+        params: Its parameters.
+        vocabulary: Of the network.
+        mixture: Of tasks of kind "parallel"; those without data on this machine are left out.
+        max_pairs: Of each task, the first ones.
+        on_progress: Called with the number of tasks done, and of all.
+
+    Raises:
+        ValueError: A task is of another kind, or none has data.
+    """
+    chosen = mixtures.get(mixture).tasks
+    missing = set(sources.missing_tasks(chosen, SPLITS))
+    chosen = [task for task in chosen if task not in missing]
+    if not chosen:
+        raise ValueError(f"No task of {mixture} has data on this machine: {' '.join(missing)}.")
+    tables = [tokens(task, SPLITS, vocabulary, [MaskedPairs()]) for task in chosen]
+    for table in tables:
+        if table.benchmark.kind != "parallel":
+            raise ValueError(
+                f"{table.name} is of kind {table.benchmark.kind!r}; alignment is measured on tasks "
+                "of parallel pairs, such as those of cldr_parallel."
+            )
+    encode = jax.jit(functools.partial(_all_states, network))
+    found = []
+    for number, table in enumerate(tables, start=1):
+        found += _of_table(functools.partial(encode, params), table, min(max_pairs, len(table)))
+        on_progress(number, len(tables))
+    return found
+
+
+def write(folder: str | os.PathLike, found: Sequence[Measure]) -> None:
+    """``folder/alignment.jsonl``, a line for each."""
+    lines = (json.dumps(asdict(one)) for one in found)
+    files.write_text(epath.Path(folder) / FILE, "".join(f"{line}\n" for line in lines))
+
+
+def read(folder: str | os.PathLike) -> list[Measure]:
+    """What ``write`` wrote; none if there is no such file."""
+    path = epath.Path(folder) / FILE
+    if not path.exists():
+        return []
+    return [Measure(**json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def show(found: Sequence[Measure]) -> None:
+    """Prints the mean over languages, a row for each layer."""
+    values: dict[tuple[int, str], list[float]] = defaultdict(list)
+    for one in found:
+        values[one.layer, one.name].append(one.value)
+    names = [name for name in _SHOWN if any(one.name == name for one in found)]
+    table = Table("layer", *(_SHOWN[name] for name in names))
+    for layer in sorted({one.layer for one in found}):
+        cells = (values[layer, name] for name in names)
+        table.add_row(str(layer), *(f"{np.mean(cell):.3f}" if cell else "-" for cell in cells))
+    Console().print(table)
+
+
+def _all_states(network: mt5.Transformer, params: Params, ids_BL: Any) -> Any:
+    states, _ = network.apply({"params": params}, ids_BL, method="all_states", mutable=["probes"])
+    return states
+
+
+def _of_table(encode: Callable, table: TokenTable, pairs: int) -> list[Measure]:
+    rows = [table.row(number) for number in range(pairs)]
+    states = {side: _states(encode, [row[side] for row in rows]) for side in ("inputs", "targets")}
+    links = [row["links"].reshape(-1, 2) for row in rows]
+    linked = any(map(len, links))
+    if pairs < 4:
+        raise ValueError(f"{table.name} has {pairs} pairs; alignment is measured on 4 or more.")
+    result = []
+    for layer in range(len(states["inputs"][0])):
+        own, other = ([x_NLD[layer] for x_NLD in states[side]] for side in ("inputs", "targets"))
+        scores = _of_sentences(*(np.stack([x_LD.mean(axis=0) for x_LD in x]) for x in (own, other)))
+        result += [(layer, name, value, pairs) for name, value in scores.items()]
+        if linked:
+            words, count = _of_words(rows, own, other, links)
+            result += [(layer, name, value, count) for name, value in words.items()]
+    return [Measure(table.name, table.language, *one) for one in result]
+
+
+def _states(encode: Callable, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """States of every sentence at all depths, NLD each."""
+    found: list[Any] = [None] * len(rows)
+    lengths = [max(len(ids), 1) for ids in rows]
+    for batch in batching.plan(lengths, tokens_per_batch=4096, max_rows=256):
+        ids_BL = np.zeros((batch.size, batch.length), np.int32)
+        for place, row in enumerate(batch.rows):
+            ids_BL[place, : len(rows[row])] = rows[row]
+        states_NBLD = np.asarray(encode(ids_BL))
+        for place, row in enumerate(batch.rows):
+            found[row] = states_NBLD[:, place, : lengths[row]]
+    return found
+
+
+def _of_sentences(own_PD: np.ndarray, other_PD: np.ndarray) -> dict[str, float]:
+    result = {}
+    for score in ("cosine", "csls"):
+        k = min(10, len(own_PD))
+        found = representation.retrieval(own_PD, other_PD, score=score, k=k)
+        for name in ("accuracy", "mrr"):
+            both = [found[f"{name}_{way}"] for way in ("forward", "backward")]
+            result[f"{name}_{score}"] = float(np.mean(both))
+    result["cka"] = representation.debiased_cka(own_PD, other_PD)
+    result["svcca"] = representation.svcca(own_PD, other_PD)
+    return result
+
+
+def _of_words(
+    rows: Sequence[dict], own: Sequence[np.ndarray], other: Sequence[np.ndarray], links: Sequence
+) -> tuple[dict[str, float], int]:
+    """Of word links against those of the rows; of finding words by their mean vectors."""
+    gold, predicted = [], []
+    vectors: dict[tuple, list] = defaultdict(list)
+    for row, own_LD, other_LD, link in zip(rows, own, other, links):
+        # Words are numbered through both sentences. A word may have no token of its own, where one
+        # reaches from the word before into it: it has no vector and no link.
+        size, number = len(row["inputs"]), 1 + int(row["words"].max(initial=0))
+        own_words, other_words = row["words"][:size], row["words"][size:]
+        own_WD = alignment.word_vectors(own_LD, own_words, number)
+        other_WD = alignment.word_vectors(other_LD, other_words, number)
+        there = set(own_words.tolist()), set(other_words.tolist())
+        true = [(i, j) for i, j in link.tolist() if i in there[0] and j in there[1]]
+        gold.append(true)
+        predicted.append(alignment.mutual_argmax(own_WD, other_WD))
+        for i, j in true:
+            text = tuple(row["inputs"][own_words == i])
+            vectors[text].append((own_WD[i], other_WD[j]))
+    result = word_alignment.alignment_error_rate(gold, predicted)
+    if len(vectors) > 1:
+        pairs = [np.mean(found, axis=0) for found in vectors.values()]
+        own_WD, other_WD = np.stack(pairs, axis=1)
+        found = representation.retrieval(own_WD, other_WD, k=min(10, len(own_WD)))
+        both = [found[f"accuracy_{way}"] for way in ("forward", "backward")]
+        result["word_accuracy"] = float(np.mean(both))
+    return result, sum(map(len, gold))
