@@ -134,6 +134,7 @@ register(
     Part(tasks([text.BENCHMARK.name]), share=0.5, temperature=_MT5_TEMPERATURE),
     Part(tasks([parallel.BENCHMARK.name]), share=0.5, temperature=_MT5_TEMPERATURE),
 )
+register("cldr_parallel", Part(tasks([parallel.BENCHMARK.name])))
 register("cldr_english_intermediate", _CLDR_ENGLISH)
 register("cldr_text_intermediate", _CLDR_TEXT)
 register(

@@ -163,9 +163,10 @@ class Progress:
             return
         self._shown = now
         rate = done / (now - self._start)
+        decimals = 0 if rate >= 10 else 1
         left = configuration.duration((total - done) / rate)
         configuration.show_progress(
-            f"{done:,}/{total:,} {self._what}  {rate:,.0f} a second  left {left}"
+            f"{done:,}/{total:,} {self._what}  {rate:,.{decimals}f} a second  left {left}"
         )
         if done == total:
             configuration.end_progress()
