@@ -1,6 +1,5 @@
 """Rates of mixtures against hand-computed tables, and the queries that make their parts."""
 
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -70,11 +69,13 @@ def test_counted_in_tokens_the_tokens_have_the_shares(temperature):
 class _Table:
     """Rows of one token, as the stream needs them."""
 
-    benchmark = SimpleNamespace(noise=False)
+    noise, features = None, ()
 
     def __init__(self, name: str, rows: int):
         self.name, self._rows = name, rows
-        self.inputs = self.targets = np.ones((rows, 1), np.int32)
+
+    def row(self, number: int) -> dict[str, np.ndarray]:
+        return {"inputs": np.ones(1, np.int32), "targets": np.ones(1, np.int32)}
 
     def __len__(self) -> int:
         return self._rows
