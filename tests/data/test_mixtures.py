@@ -1,6 +1,5 @@
 """Rates of mixtures against hand-computed tables, and the queries that make their parts."""
 
-
 import numpy as np
 import pytest
 from scipy import stats
