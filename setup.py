@@ -26,6 +26,7 @@ setup(
         "sentencepiece>=0.2.3",
         "Babel>=2.16,<3",
         "numpy>=2",
+        "scipy>=1.13",
         "rich>=13",
         "Jinja2>=3.1",
         "matplotlib>=3.8",

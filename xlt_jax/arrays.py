@@ -66,9 +66,14 @@ def unit_mean(hidden_BLD: Array, is_token_BL: Array) -> Array:
 
     Gradients are finite for such a row too, which those of a plain norm are not.
     """
+    return unit(token_mean(hidden_BLD, is_token_BL))
+
+
+def token_mean(hidden_BLD: Array, is_token_BL: Array) -> Array:
+    """Mean vector of the real tokens, BD float32; of a row without any, zeros."""
     hidden_BLD = hidden_BLD.astype(jnp.float32)
-    sum_BD = jnp.where(is_token_BL[..., None], hidden_BLD, 0.0).sum(axis=1)  # the mean's direction
-    return unit(sum_BD)
+    sum_BD = jnp.where(is_token_BL[..., None], hidden_BLD, 0.0).sum(axis=1)
+    return sum_BD / jnp.maximum(is_token_BL.sum(axis=1), 1)[:, None]
 
 
 def unit(vectors_BD: Array) -> Array:

@@ -243,6 +243,10 @@ class Forms:
                 merged.append((part, field))
         return merged
 
+    def weekday(self, number: int) -> str:
+        """Short name of a day of the week, 0 being Monday."""
+        return self._days["abbreviated", "E"][number]
+
     def _writer(self, letter: str, length: int):
         width = "wide" if length >= 4 else "abbreviated"
         if letter in "ML" and length >= 3:

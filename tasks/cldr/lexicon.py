@@ -93,7 +93,7 @@ def _vocabulary(writer: forms.Forms) -> Iterator[tuple[Slot, str]]:
     for day in range(7):
         form = writer.date(datetime.date(2014, 3, 3 + day), "full")  # a Monday first
         yield ("weekday", str(day), "full"), _field(form, "weekday")
-        yield ("weekday", str(day), "short"), writer._days["abbreviated", "E"][day]
+        yield ("weekday", str(day), "short"), writer.weekday(day)
     for unit in forms.UNITS:
         for style in facts.STYLES["measure"]:
             yield ("unit", unit, style), _field(writer.measure(unit, _NUMBER, style), "unit")

@@ -194,12 +194,12 @@ def test_pairs_without_links_are_aligned(monkeypatch, vocabulary):
         {"source": "drei rote Hunde", "target": "three red dogs"},
         {"source": "zwei rote Katzen", "target": "two red cats"},
     ] * 5
-    made = MaskedPairs(aligned=True).examples("x.de", [], rows)
+    made = MaskedPairs(aligned=True).examples("x.de", rows, list)
     assert made[0]["source_words"] == ["drei", "rote", "Hunde"]
     assert made[0]["links"] == [(0, 0), (1, 1), (2, 2)]
-    assert MaskedPairs().examples("x.de", [], rows)[0]["links"] == []
+    assert MaskedPairs().examples("x.de", rows, list)[0]["links"] == []
     with pytest.raises(ValueError, match="'source' and 'target'"):
-        MaskedPairs().examples("x.de", [], [{"text": "a"}])
+        MaskedPairs().examples("x.de", [{"text": "a"}], list)
 
 
 LEXICON = {"en": {"hours": ("hr", "hrs"), "days": ("d",), "March": ("Mar",), "minutes": ("min",)}}

@@ -70,16 +70,13 @@ def add(base: str, model_dir: str, *, vector: Sequence[str], step: int | None) -
     target = _new_checkpoint(model_dir, step)
     chosen = []
     for text in vector:
-        path, _, factor = text.partition("*")
+        file, _, factor = text.partition("*")
         try:
-            chosen.append((vectors.read(path), float(factor or 1)))
+            factor = float(factor or 1)
         except ValueError as error:
-            if factor and "convert string" in str(error):
-                raise ValueError(f"{text!r}: give FILE or FILE*FACTOR, such as v*0.5.") from error
-            raise
-    tensors = vectors.added(opened, chosen)
-    if len(tensors) != len(opened.tensors):
-        tensors = weights.stacks(tensors)
+            raise ValueError(f"{text!r}: give FILE or FILE*FACTOR, such as v*0.5.") from error
+        chosen.append((vectors.read(file), factor))
+    tensors = weights.arranged(vectors.added(opened, chosen), opened.tensors)
     with _progress(tensors) as shown:
         path = t5x.write_orbax(target, shown, step, "float32")
     print(f"Wrote {path}. Evaluate it: --gin.CHECKPOINT_PATH=\"'{path}'\"")

@@ -68,7 +68,7 @@ def train(
     alpha: float | None = 0.01,
     advance: Callable[[str], None] = lambda step: None,
 ) -> "Model":
-    """The model of one direction. Memory: 4 bytes a cell and about 60 a distinct one.
+    """The model of one direction. Memory: 4 bytes a cell and about 70 a distinct one.
 
     IBM model 2 with one parameter for the places, the tension. Two quirks of the original program
     are kept, so that links agree. Both lie in the gradient of the tension: the data's places of

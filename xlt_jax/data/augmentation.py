@@ -5,13 +5,15 @@ Gin binds these to AUGMENTATIONS; of a benchmark the first that applies is taken
 
 import bisect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from xlt_jax.data import alignment, cache, noising, substitution
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.registry.benchmarks import Benchmark, Example, Row
+
+Prompt = Callable[[Iterable[Row]], Sequence[Example]]  # a benchmark's, of rows of one task
 
 HEADS = ("encoder", "decoder")
 SENTINELS = 100
@@ -49,10 +51,12 @@ class Copies:
         """Whether rows of the task are perturbed."""
         return language in self.languages and substitution.applies(benchmark)
 
-    def examples(self, task: str, examples: Sequence[Example], rows: Sequence[Row]) -> list[dict]:
+    def examples(self, task: str, rows: Iterable[Row], prompt: Prompt) -> list[dict]:
         """The copies of every prompted row, one after the other."""
         return [
-            self._made(example, task, copy) for example in examples for copy in range(self.copies)
+            self._made(example, task, copy)
+            for example in prompt(rows)
+            for copy in range(self.copies)
         ]
 
     def _made(self, example: Example, task: str, copy: int) -> dict:
@@ -140,8 +144,8 @@ class MaskedPairs:
         """Whether it is a set of parallel pairs."""
         return benchmark.kind == "parallel"
 
-    def examples(self, task: str, examples: Sequence[Example], rows: Sequence[Row]) -> list[dict]:
-        """Each pair once, both sentences with their words and the links between those.
+    def examples(self, task: str, rows: Iterable[Row], prompt: Prompt) -> list[dict]:
+        """Each pair once, as its row has it: both sentences with their words, and word links.
 
         Raises:
             ValueError: A row lacks ``source`` or ``target``.

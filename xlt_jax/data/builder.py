@@ -182,7 +182,7 @@ def perturbed(dataset, augment: augmentation.Copies, task: str):
 
     def copies(text: bytes) -> list:
         row = json.loads(text.decode("utf-8"))
-        made = augment.examples(task, [row], []) if "texts" in row else [row]
+        made = augment.examples(task, [row], list) if "texts" in row else [row]
         columns = {
             "inputs": [one["inputs"] for one in made],
             "targets": [one["targets"] for one in made],

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from xlt_jax.data.augmentation import Augmentation
 from xlt_jax.data.mixtures import Size
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.registry import benchmarks
-from xlt_jax.registry.benchmarks import Benchmark, Request
+from xlt_jax.registry.benchmarks import Benchmark, Request, Row
 
 FORMAT = "tokens-5"  # changes with the layout below
 _EXTRAS = ("views", "words", "links")
@@ -162,14 +162,23 @@ def span_corruption(vocabulary: Vocabulary) -> noising.SpanCorruption:
     return noising.SpanCorruption(vocabulary.sentinel_id(0), vocabulary.eos_id)
 
 
-def prompted(benchmark: Benchmark, language: str, split: str) -> list[dict]:
+def prompted(
+    benchmark: Benchmark, language: str, split: str, rows: Iterable[Row] | None = None
+) -> list[dict]:
     """Rows as text, ``{"id", "inputs", "targets", "references" ...}``, as the model will see them.
+
+    Args:
+        benchmark: Has the prompt.
+        language: Of the rows.
+        split: Likewise.
+        rows: None: those of the benchmark's source.
 
     Raises:
         ValueError: A row's prompt lacks a field, or the split has no rows.
     """
     result = []
-    for number, row in enumerate(sources.rows(benchmark, language, split)):
+    rows = sources.rows(benchmark, language, split) if rows is None else rows
+    for number, row in enumerate(rows):
         made = benchmark.prompt({"number": number, "split": split, **row})
         for example in made if isinstance(made, Sequence) else [made]:
             if example is None:
@@ -203,10 +212,9 @@ def _build(
     augment: Augmentation | None,
 ) -> None:
     benchmark, language = benchmarks.split_task(task_name)
-    examples = prompted(benchmark, language, split)
-    if augment:
-        rows = list(sources.rows(benchmark, language, split))
-        examples = augment.examples(task_name, examples, rows)
+    rows = sources.rows(benchmark, language, split)
+    prompt = functools.partial(prompted, benchmark, language, split)
+    examples = augment.examples(task_name, rows, prompt) if augment else prompt(rows)
     fields = {name: [example[name] for example in examples] for name in ("inputs", "targets")}
     if benchmark.request is Request.RANK:
         fields["choices"] = [choice for example in examples for choice in example["choices"]]

@@ -15,6 +15,7 @@ import numpy as np
 
 from xlt_jax.arrays import Array, Params, unit, unit_mean
 from xlt_jax.decoding.slices import in_slices
+from xlt_jax.metrics.representation import pair_scores
 from xlt_jax.models import mt5
 
 POOLINGS = ("mean", "max")
@@ -204,7 +205,7 @@ def mutual(
         ValueError: An unknown margin, and as ``nearest``.
 
     Source: Artetxe and Schwenk 2019, arXiv:1811.01136, margin "ratio" and candidates by "max.
-    score". A mean below 1e-6 is taken as that, since a ratio needs a positive one.
+    score".
     """
     if margin not in MARGINS:
         raise ValueError(f"margin is {margin!r}; give one of {MARGINS}.")
@@ -214,8 +215,8 @@ def mutual(
     if margin == "ratio":
         mean_Q1, mean_N1 = (x.mean(axis=1, keepdims=True) for x in (forward_QK, backward_NK))
         of_second_QK, of_first_NK = mean_N1[forward.indices, 0], mean_Q1[backward.indices, 0]
-        forward_QK = forward_QK / np.maximum((mean_Q1 + of_second_QK) / 2, 1e-6)
-        backward_NK = backward_NK / np.maximum((mean_N1 + of_first_NK) / 2, 1e-6)
+        forward_QK = pair_scores(forward_QK, mean_Q1, of_second_QK, "margin")
+        backward_NK = pair_scores(backward_NK, of_first_NK, mean_N1, "margin")
     rows_Q, rows_N = np.arange(len(first_QD)), np.arange(len(second_ND))
     best_Q, best_N = forward_QK.argmax(axis=1), backward_NK.argmax(axis=1)
     first_P = np.concatenate([rows_Q, backward.indices[rows_N, best_N]])

@@ -141,12 +141,12 @@ def _all_states(network: mt5.Transformer, params: Params, ids_BL: Any) -> Any:
 
 
 def _of_table(encode: Callable, table: TokenTable, pairs: int) -> list[Measure]:
+    if pairs < 4:
+        raise ValueError(f"{table.name} has {pairs} pairs; alignment is measured on 4 or more.")
     rows = [table.row(number) for number in range(pairs)]
     states = {side: _states(encode, [row[side] for row in rows]) for side in ("inputs", "targets")}
     links = [row["links"].reshape(-1, 2) for row in rows]
     linked = any(map(len, links))
-    if pairs < 4:
-        raise ValueError(f"{table.name} has {pairs} pairs; alignment is measured on 4 or more.")
     result = []
     for layer in range(len(states["inputs"][0])):
         own, other = ([x_NLD[layer] for x_NLD in states[side]] for side in ("inputs", "targets"))
@@ -209,7 +209,7 @@ def _of_words(
     if len(vectors) > 1:
         pairs = [np.mean(found, axis=0) for found in vectors.values()]
         own_WD, other_WD = np.stack(pairs, axis=1)
-        found = representation.retrieval(own_WD, other_WD, k=min(10, len(own_WD)))
+        found = representation.retrieval(own_WD, other_WD)
         both = [found[f"accuracy_{way}"] for way in ("forward", "backward")]
         result["word_accuracy"] = float(np.mean(both))
     return result, sum(map(len, gold))

@@ -142,8 +142,8 @@ def retrieval(
         ValueError: Widths differ, an unknown score, or ``k`` is not from 1 to B where it counts.
 
     Source: CSLS: Conneau et al. 2018, arXiv:1710.04087, section 2.3, with k = 10. Margin: the ratio
-    of Artetxe and Schwenk 2019, arXiv:1811.01136, there with k = 4; as in ``decoding.embed.mutual``
-    a mean below 1e-6 is taken as that, since a ratio needs a positive one.
+    of Artetxe and Schwenk 2019, arXiv:1811.01136, there with k = 4; a mean
+    below 1e-6 is taken as that, since a ratio needs a positive one.
     """
     shares = retrieval_of_rows(first_BD, second_BD, score=score, k=k, block=block)
     return {name: float(share_B.mean()) for name, share_B in shares.items()}
@@ -183,6 +183,24 @@ def retrieval_of_rows(
         "accuracy_backward": hit[1],
         "mrr_backward": reciprocal[1],
     }
+
+
+def pair_scores(
+    cosine: np.ndarray, near_first: np.ndarray, near_second: np.ndarray, score: str
+) -> np.ndarray:
+    """Scores of pairs from their cosine and both rows' mean cosine to their nearest neighbours.
+
+    Args:
+        cosine: Of pairs, of any shape.
+        near_first: Mean cosine of each pair's row of the first set; of a shape that broadcasts.
+        near_second: Likewise of the second set.
+        score: One of ``SCORES``, see ``retrieval``.
+    """
+    if score == "cosine":
+        return cosine
+    if score == "csls":
+        return 2 * cosine - near_first - near_second
+    return cosine / np.maximum((near_first + near_second) / 2, 1e-6)
 
 
 def _checked(first_BD: np.ndarray, second_BE: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -281,17 +299,6 @@ def _neighbour_means(
     return mean_B
 
 
-def _scores(
-    cosine: np.ndarray, near_first: np.ndarray, near_second: np.ndarray, score: str
-) -> np.ndarray:
-    """Scores of pairs from their cosine and both rows' mean cosine to their neighbours."""
-    if score == "cosine":
-        return cosine
-    if score == "csls":
-        return 2 * cosine - near_first - near_second
-    return cosine / np.maximum((near_first + near_second) / 2, 1e-6)
-
-
 def _places(
     first_BD: np.ndarray,
     second_BD: np.ndarray,
@@ -306,13 +313,13 @@ def _places(
     among those that do not score less.
     """
     cosine_B = np.einsum("bd,bd->b", first_BD, second_BD)
-    right_B = _scores(cosine_B, near_first_B, near_second_B, score)
+    right_B = pair_scores(cosine_B, near_first_B, near_second_B, score)
     tie_B = TIE * np.maximum(1.0, np.abs(right_B))
     low_B, high_B = right_B - tie_B, right_B + tie_B
     better, at_least = np.zeros((2, 2, len(first_BD)), np.int64)
     for rows in _blocks(len(first_BD), block):
         near_Q1 = near_first_B[rows, None]
-        score_QB = _scores(first_BD[rows] @ second_BD.T, near_Q1, near_second_B, score)
+        score_QB = pair_scores(first_BD[rows] @ second_BD.T, near_Q1, near_second_B, score)
         np.fill_diagonal(score_QB[:, rows], right_B[rows])  # the very value it is compared with
         better[0, rows] = np.count_nonzero(score_QB > high_B[rows, None], axis=1)
         at_least[0, rows] = np.count_nonzero(score_QB >= low_B[rows, None], axis=1)

@@ -619,14 +619,14 @@ class Transformer(nn.Module):
     def logits(self, hidden_BTD: Array) -> Array:
         """Float32 scores of all tokens, BTV."""
         if self.config.logits_via_embedding:
-            return self.token_embedder.attend(hidden_BTD) / jnp.sqrt(self.config.emb_dim)
+            return self.token_scores(hidden_BTD)
         return self.decoder.logits_dense(hidden_BTD)
 
     def token_scores(self, states_BKD: Array) -> Array:
-        """Float32 scores of all tokens by encoder states, BKV: a masked-token head without weights.
+        """Float32 scores of all tokens by the token table, BKV, scaled as T5's tied output is.
 
-        The head is the token table, scaled as T5 scales its tied output; mT5's own output layer
-        reads the decoder.
+        Of encoder states a masked-token head without weights of its own: mT5's output layer reads
+        the decoder.
         """
         return self.token_embedder.attend(states_BKD) / jnp.sqrt(self.config.emb_dim)
 

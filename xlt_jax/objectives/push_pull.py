@@ -13,7 +13,7 @@ Source: Ding et al. 2022, arXiv:2210.09934, and its code (github.com/KB-Ding/EAR
 import jax
 import jax.numpy as jnp
 
-from xlt_jax.arrays import Array, Batch, Forward, Loss, Params
+from xlt_jax.arrays import Array, Batch, Forward, Loss, Params, token_mean
 from xlt_jax.objectives import lm, views
 
 ALIGNMENTS = ("position", "stretched")
@@ -96,7 +96,7 @@ def objective(
 
     view_BL, tokens_BL = views.split(both["encoder_input_tokens"] > 0)
     embedded_view_BLD, embedded_BLD = views.split(outputs.embedded)
-    apart_BD = _mean(embedded_BLD, tokens_BL) - _mean(embedded_view_BLD, view_BL)
+    apart_BD = token_mean(embedded_BLD, tokens_BL) - token_mean(embedded_view_BLD, view_BL)
     push_B = jnp.square(apart_BD).mean(axis=-1)
     view_map_BHLL, map_BHLL = views.split(_layer(outputs.attentions, layer))
     if alignment == "stretched":
@@ -147,12 +147,6 @@ def _hats(rows: Array, columns: Array, length: int) -> Array:
     place_L = row_L * (columns - 1) / jnp.maximum(rows - 1, 1)
     hat_LL = jnp.maximum(0.0, 1.0 - jnp.abs(place_L[:, None] - jnp.arange(length)))
     return jnp.where((row_L < rows)[:, None] & (row_L < columns), hat_LL, 0.0)
-
-
-def _mean(embedded_BLD: Array, is_token_BL: Array) -> Array:
-    """Mean vector of the real tokens, BD float32; zeros without any."""
-    sum_BD = jnp.where(is_token_BL[..., None], embedded_BLD.astype(jnp.float32), 0.0).sum(axis=1)
-    return sum_BD / jnp.maximum(is_token_BL.sum(axis=1), 1)[:, None]
 
 
 def _layer(attentions: tuple[Array, ...] | Array, layer: int | None) -> Array:
