@@ -465,17 +465,17 @@ def mutual_argmax(
     return tuple(zip(i_S[is_link_S].tolist(), best_S[is_link_S].tolist()))
 
 
-def word_vectors(states_LD: np.ndarray, word_of_token_L: np.ndarray, num_words: int) -> np.ndarray:
-    """Mean state of each word's tokens, vectors_WD float32; zeros of a word without any.
+def word_vectors(states: np.ndarray, word_of_token_L: np.ndarray, num_words: int) -> np.ndarray:
+    """Mean state of each word's tokens, WD or NWD float32; zeros of a word without any.
 
     Args:
-        states_LD: A layer's states of one sentence.
+        states: Of one sentence, of one layer LD, or of several NLD.
         word_of_token_L: Number of the word of each token, -1 of padding and special tokens.
         num_words: W, also of words that were cut off.
     """
     of_word_LW = np.asarray(word_of_token_L)[:, None] == np.arange(num_words)
-    sums_WD = of_word_LW.T.astype(np.float32) @ np.asarray(states_LD).astype(np.float32)
-    return sums_WD / np.maximum(of_word_LW.sum(axis=0), 1)[:, None].astype(np.float32)
+    sums = of_word_LW.T.astype(np.float32) @ np.asarray(states).astype(np.float32)
+    return sums / np.maximum(of_word_LW.sum(axis=0), 1)[:, None].astype(np.float32)
 
 
 def _unit(vectors_WD: np.ndarray) -> np.ndarray:

@@ -144,17 +144,17 @@ def _of_table(encode: Callable, table: TokenTable, pairs: int) -> list[Measure]:
     if pairs < 4:
         raise ValueError(f"{table.name} has {pairs} pairs; alignment is measured on 4 or more.")
     rows = [table.row(number) for number in range(pairs)]
-    states = {side: _states(encode, [row[side] for row in rows]) for side in ("inputs", "targets")}
+    states = [_states(encode, [row[side] for row in rows]) for side in ("inputs", "targets")]
     links = [row["links"].reshape(-1, 2) for row in rows]
-    linked = any(map(len, links))
     result = []
-    for layer in range(len(states["inputs"][0])):
-        own, other = ([x_NLD[layer] for x_NLD in states[side]] for side in ("inputs", "targets"))
-        scores = _of_sentences(*(np.stack([x_LD.mean(axis=0) for x_LD in x]) for x in (own, other)))
+    means_NPD = [np.stack([x_NLD.mean(axis=1) for x_NLD in x], axis=1) for x in states]
+    for layer, (own_PD, other_PD) in enumerate(zip(*means_NPD)):
+        scores = _of_sentences(own_PD, other_PD)
         result += [(layer, name, value, pairs) for name, value in scores.items()]
-        if linked:
-            words, count = _of_words(rows, own, other, links)
-            result += [(layer, name, value, count) for name, value in words.items()]
+    if any(map(len, links)):
+        found, count = _of_words(rows, *states, links)
+        for layer, scores in enumerate(found):
+            result += [(layer, name, value, count) for name, value in scores.items()]
     return [Measure(table.name, table.language, *one) for one in result]
 
 
@@ -187,29 +187,30 @@ def _of_sentences(own_PD: np.ndarray, other_PD: np.ndarray) -> dict[str, float]:
 
 def _of_words(
     rows: Sequence[dict], own: Sequence[np.ndarray], other: Sequence[np.ndarray], links: Sequence
-) -> tuple[dict[str, float], int]:
-    """Of word links against those of the rows; of finding words by their mean vectors."""
-    gold, predicted = [], []
+) -> tuple[list[dict[str, float]], int]:
+    """Of each layer: word links against those of the rows, and words found by mean vectors."""
+    gold, predicted = [], [[] for _ in own[0]]
     vectors: dict[tuple, list] = defaultdict(list)
-    for row, own_LD, other_LD, link in zip(rows, own, other, links):
+    for row, own_NLD, other_NLD, link in zip(rows, own, other, links):
         # Words are numbered through both sentences. A word may have no token of its own, where one
         # reaches from the word before into it: it has no vector and no link.
         size, number = len(row["inputs"]), 1 + int(row["words"].max(initial=0))
         own_words, other_words = row["words"][:size], row["words"][size:]
-        own_WD = alignment.word_vectors(own_LD, own_words, number)
-        other_WD = alignment.word_vectors(other_LD, other_words, number)
+        own_NWD = alignment.word_vectors(own_NLD, own_words, number)
+        other_NWD = alignment.word_vectors(other_NLD, other_words, number)
         there = set(own_words.tolist()), set(other_words.tolist())
         true = [(i, j) for i, j in link.tolist() if i in there[0] and j in there[1]]
         gold.append(true)
-        predicted.append(alignment.mutual_argmax(own_WD, other_WD))
+        for found, own_WD, other_WD in zip(predicted, own_NWD, other_NWD):
+            found.append(alignment.mutual_argmax(own_WD, other_WD))
         for i, j in true:
             text = tuple(row["inputs"][own_words == i])
-            vectors[text].append((own_WD[i], other_WD[j]))
-    result = word_alignment.alignment_error_rate(gold, predicted)
+            vectors[text].append((own_NWD[:, i], other_NWD[:, j]))
+    result = [word_alignment.alignment_error_rate(gold, found) for found in predicted]
     if len(vectors) > 1:
-        pairs = [np.mean(found, axis=0) for found in vectors.values()]
-        own_WD, other_WD = np.stack(pairs, axis=1)
-        found = representation.retrieval(own_WD, other_WD)
-        both = [found[f"accuracy_{way}"] for way in ("forward", "backward")]
-        result["word_accuracy"] = float(np.mean(both))
+        pairs = np.stack([np.mean(found, axis=0) for found in vectors.values()], axis=2)
+        for scores, (own_WD, other_WD) in zip(result, np.moveaxis(pairs, 0, 1)):
+            found = representation.retrieval(own_WD, other_WD)
+            both = [found[f"accuracy_{way}"] for way in ("forward", "backward")]
+            scores["word_accuracy"] = float(np.mean(both))
     return result, sum(map(len, gold))
