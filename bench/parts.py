@@ -1,4 +1,4 @@
-"""The six parts of the benchmark: what is run, how often, and in which order."""
+"""The parts of the benchmark: what is run, how often, and in which order."""
 
 import contextlib
 import importlib.util
@@ -88,6 +88,57 @@ def train(settings: Settings, report: Report) -> None:
             note += f", peak {runs[-1]['peak_mib'] / 1024:.1f} GiB"
             per_second = rates(shapes.TRAIN_TOKENS, seconds)
             report.results.append(Result("train", measured, system, "tokens/s", per_second, note))
+
+
+def objectives(settings: Settings, report: Report) -> None:
+    """Steps per second of each training objective; it takes turns with the plain one.
+
+    What the table shows as ours is the plain one: how many times as long the others take.
+    """
+    counts = {  # rounds, steps in each
+        "tiny": (2, 5) if settings.quick else (7, 20),
+        "mt5_small": (2, 1) if settings.quick else (3, 1),
+    }
+    for name in settings.shapes:
+        rounds, steps = counts[name]
+        needed = 2 * NEEDED_GIB[OURS] if name == "mt5_small" else 4
+        if needed > machine.available_gib():
+            why = f"needs {needed} GiB of memory, {machine.available_gib():.1f} are left"
+            report.skipped.append(Skipped(f"objectives, {name}", OURS, why))
+            continue
+        measured, plain = f"objectives, {name}", []
+        for objective in shapes.OBJECTIVES:
+            with contextlib.ExitStack() as stack:
+                workers = {
+                    system: stack.enter_context(
+                        Worker("bench.worker_ours", settings.logs / f"objectives_{system}.log")
+                    )
+                    for system in (OURS, objective)
+                }
+                for system, worker in workers.items():
+                    kind = "" if system == OURS else objective
+                    worker.call("train_setup", shape=name, objective=kind)
+                answers = take_turns(
+                    workers, report, "objectives", measured, rounds, "train", steps=steps
+                )
+            seconds = {
+                system: np.median([run["seconds"] / steps for run in runs])
+                for system, runs in answers.items()
+            }
+            peaks = {system: runs[-1]["peak_mib"] / 1024 for system, runs in answers.items()}
+            plain += [run["seconds"] / steps for run in answers[OURS]]
+            note = (
+                f"{seconds[objective] / seconds[OURS]:.2f} times the plain step beside it, "
+                f"{seconds[objective]:.3g} s, peak {peaks[objective]:.2f} GiB "
+                f"(plain {peaks[OURS]:.2f})"
+            )
+            per_second = rates(1, [run["seconds"] / steps for run in answers[objective]])
+            report.results.append(
+                Result("objectives", measured, objective, "steps/s", per_second, note)
+            )
+        report.results.append(
+            Result("objectives", measured, OURS, "steps/s", rates(1, plain), "plain cross entropy")
+        )
 
 
 def evaluate(settings: Settings, report: Report) -> None:
@@ -259,7 +310,7 @@ def convert(settings: Settings, report: Report) -> None:
 
 
 PARTS: dict[str, Callable[[Settings, Report], None]] = {
-    part.__name__: part for part in (ceiling, train, evaluate, start, mixture, convert)
+    part.__name__: part for part in (ceiling, train, objectives, evaluate, start, mixture, convert)
 }
 
 

@@ -18,6 +18,11 @@ FORBIDDEN = -1e9  # a logit that no real one is below
 
 BATCH_SIZE, INPUT_TOKENS, TARGET_TOKENS = 8, 128, 32
 TRAIN_TOKENS = BATCH_SIZE * (INPUT_TOKENS + TARGET_TOKENS)  # per step
+# The methods whose step is compared with the plain one's: see worker_ours.
+OBJECTIVES = (
+    "random_perturbation", "adversarial, 3 steps", "push_pull", "consistency", "tlm", "weam",
+)  # fmt: skip
+MASKED_SHARE = 0.15
 DROPOUT_RATE, Z_LOSS, LEARNING_RATE = 0.1, 1e-4, 1e-3  # T5X's for mT5
 
 
@@ -171,8 +176,10 @@ def t5x_rows(spec: SetSpec) -> list[int]:
     return sorted(drawn.tolist())
 
 
-def train_batches(shape: Shape, count: int = 4, seed: int = 0) -> list[dict[str, np.ndarray]]:
-    """Different batches of full rows: no padding, nothing packed."""
+def train_batches(
+    shape: Shape, count: int = 4, seed: int = 0, objective: str = ""
+) -> list[dict[str, np.ndarray]]:
+    """Different batches of full rows: no padding, nothing packed; with what the objective reads."""
     generator = np.random.default_rng(seed)
     batches = []
     for _ in range(count):
@@ -189,4 +196,12 @@ def train_batches(shape: Shape, count: int = 4, seed: int = 0) -> list[dict[str,
                 "decoder_loss_weights": np.ones_like(targets),
             }
         )
+        other = generator.integers(3, shape.vocab_size, inputs.shape, dtype=np.int32)
+        if objective in ("push_pull", "consistency"):
+            batches[-1]["encoder_view_tokens"] = other
+        elif objective in ("tlm", "weam"):
+            masked = generator.random(inputs.shape) < MASKED_SHARE
+            batches[-1]["encoder_target_tokens"] = np.where(masked, inputs, 0)
+            if objective == "weam":
+                batches[-1]["encoder_aligned_tokens"] = np.where(masked, other, 0)
     return batches

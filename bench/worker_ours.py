@@ -23,12 +23,22 @@ from xlt_jax.data import formats, mixtures, vocab
 from xlt_jax.data.tokens import Ragged, TokenTable
 from xlt_jax.evaluation import zero_shot
 from xlt_jax.models import mt5
-from xlt_jax.objectives import lm
+from xlt_jax.objectives import consistency, lm, masked, push_pull, robust
 from xlt_jax.registry import benchmarks, languages
 from xlt_jax.registry.benchmarks import Benchmark, Files, Request
 from xlt_jax.training import memory, optim, partition, state, step
 from xlt_jax.training.config import DatasetConfig
 
+_BASE = functools.partial(lm.objective, z_loss=shapes.Z_LOSS)
+OBJECTIVES = {
+    "": _BASE,
+    "random_perturbation": functools.partial(robust.random_perturbation, base=_BASE),
+    "adversarial, 3 steps": functools.partial(robust.adversarial, base=_BASE, steps=3),
+    "push_pull": functools.partial(push_pull.objective, z_loss=shapes.Z_LOSS),
+    "consistency": functools.partial(consistency.objective, z_loss=shapes.Z_LOSS),
+    "tlm": functools.partial(masked.objective, z_loss=shapes.Z_LOSS),
+    "weam": functools.partial(masked.objective, z_loss=shapes.Z_LOSS),
+}
 _training = {}
 _evaluation = {}
 
@@ -48,8 +58,8 @@ def ceiling(sizes: list[int], repeats: int) -> dict:
     return {"gflops": rates}
 
 
-def train_setup(shape: str) -> dict:
-    """Makes the state, compiles, and takes two steps."""
+def train_setup(shape: str, objective: str = "") -> dict:
+    """Makes the state, compiles, and takes two steps, of plain training or another objective."""
     shape = shapes.SHAPES[shape]
     network = mt5.Transformer(_config(shape, shapes.DROPOUT_RATE))
     optimizer = optim.adafactor(shapes.LEARNING_RATE)
@@ -58,7 +68,7 @@ def train_setup(shape: str) -> dict:
     parameters = state.num_parameters(train_state.params)
     train_step = step.make_train_step(
         step.make_forward(network),
-        functools.partial(lm.objective, z_loss=shapes.Z_LOSS),
+        OBJECTIVES[objective],
         optimizer,
         partitioner,
         train_state,
@@ -67,7 +77,7 @@ def train_setup(shape: str) -> dict:
         state=train_state,
         step=train_step,
         shard=partitioner.shard_batch,
-        batches=itertools.cycle(shapes.train_batches(shape)),
+        batches=itertools.cycle(shapes.train_batches(shape, objective=objective)),
         rng=jax.random.key(1),
     )
     train(2)

@@ -13,6 +13,7 @@ from tasks.intermediate import (
     cosmos_qa,
     hellaswag,
     mnli,
+    parallel_text,
     qqp,
     squad,
     text_corpora,
@@ -81,6 +82,10 @@ for _subset, _codes in SUBSETS.items():
 for _domain in ("medical", "scientific", "legal", "financial", "news"):
     _tasks = select(languages=["en"], domain=_domain, exclude=_TESTED)
     register(f"{_domain}_intermediate", Part(_tasks, cap=_CAP))
+
+# Sentences with their English: for alignment, and to measure it.
+_PARALLEL_TEXT = Part(tasks([parallel_text.BENCHMARK.name]), temperature=_MT5_TEMPERATURE)
+register("parallel_text", _PARALLEL_TEXT, skip_missing=True)
 
 # ---------------------------------------------------------------------------- target and scoring
 register("english_target", Part(("mnli.en", "squad.en"), cap=_CAP))

@@ -14,7 +14,7 @@ from xlt_jax import configuration, files
 from xlt_jax.arrays import Params
 from xlt_jax.convert import restore
 from xlt_jax.data import cache
-from xlt_jax.evaluation import layers, predictions, submission, summary, zero_shot
+from xlt_jax.evaluation import layers, measures, predictions, submission, summary, zero_shot
 from xlt_jax.evaluation.parts import Parts, shard_of
 from xlt_jax.evaluation.predictions import TaskResult
 from xlt_jax.evaluation.tensorboard import ScalarWriter
@@ -109,7 +109,7 @@ def evaluate(
         found = layers.measures(
             model.module, params, model.vocabulary, alignment, on_progress=Progress("tasks")
         )
-        layers.write(folder / "inference_eval", found)
+        measures.write(folder / "inference_eval", found)
         layers.show(found)
     if export_submission:
         export(export_submission, results, evaluator)

@@ -10,7 +10,7 @@ import tasks  # noqa: F401 (registers)
 from tasks.cldr import text
 from xlt_jax.data import tokens, vocab
 from xlt_jax.data.augmentation import MaskedPairs
-from xlt_jax.evaluation import layers
+from xlt_jax.evaluation import layers, measures
 from xlt_jax.metrics import representation
 from xlt_jax.models import mt5
 
@@ -104,8 +104,8 @@ def test_measures_at_the_token_vectors_are_those_of_mean_vectors(network, params
 
 def test_results_are_kept_and_shown(network, params, vocabulary, tmp_path, capsys):
     found = layers.measures(network, params, vocabulary, "cldr_parallel.th", max_pairs=20)
-    layers.write(tmp_path, found)
-    assert layers.read(tmp_path) == found and layers.read(tmp_path / "none") == []
+    measures.write(tmp_path, found)
+    assert measures.read(tmp_path) == found and measures.read(tmp_path / "none") == []
     layers.show(found)
     shown = capsys.readouterr().out
     assert "CSLS" in shown and f"{by_name(found, 2)['cka']:.3f}" in shown

@@ -53,7 +53,7 @@ def there(request, monkeypatch, tmp_path):
     monkeypatch.setenv("XLT_CACHE_DIR", str(tmp_path / "cache"))
     whole = tokens.prompted
 
-    def prompted(benchmark, language, split):
+    def prompted(benchmark, language, split, rows=None):
         rows = sources.rows
 
         def first(*arguments):

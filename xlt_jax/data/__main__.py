@@ -1,4 +1,4 @@
-"""``python -m xlt_jax.data``: which benchmarks there are, what of them is here, and how to get it.
+"""``python -m xlt_jax.data``: which benchmarks there are, what of them is here, how to get it.
 
 A NAME is a benchmark, a task (``xnli.sw``) or a mixture (``xtreme_r``).
 """
@@ -17,6 +17,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from xlt_jax import files
 from xlt_jax.data import budget, download, inventory, mixtures, sources
 from xlt_jax.data.inventory import EMBEDDED, MALFORMED, MISSING, THERE, Report
 from xlt_jax.registry import benchmarks
@@ -31,13 +32,15 @@ Chosen = Sequence[tuple[Benchmark, Sequence[str]]]  # with languages of each
 def main(words: Sequence[str] | None = None) -> int:
     """Exit status of the command line: 0, 1 when something is missing, 2 for bad input."""
     options = _parser().parse_args(words)
-    if options.data_dir:
+    if getattr(options, "data_dir", None):
         os.environ["XLT_DATA_DIR"] = options.data_dir
     if str(ROOT) not in sys.path:
         sys.path.append(str(ROOT))  # for `import tasks` away from the checkout
     importlib.import_module("tasks")
     try:
-        actions = {"list": _list, "check": _check, "fetch": _fetch, "mixture": _mixture}
+        actions = {
+            "list": _list, "check": _check, "fetch": _fetch, "mixture": _mixture, "align": _align,
+        }  # fmt: skip
         return actions[options.command](options)
     except (ValueError, OSError) as error:
         if os.environ.get("XLT_TRACEBACK"):
@@ -87,6 +90,19 @@ def _parser() -> argparse.ArgumentParser:
         "--vocabulary", help="SentencePiece model (default: that of the embedded data)"
     )
     added.add_argument("--json", action="store_true", help="for programs")
+    added = commands.add_parser(
+        "align",
+        help="word links of parallel text",
+        description="Word links of parallel text. A .tsv file has a sentence, a tab and its "
+        "translation in each line and gets the links as a third field, which parallel_text reads; "
+        "of any other file a line is `words ||| words`, and the links alone are written.",
+    )
+    added.add_argument("file", type=pathlib.Path, help="of sentence pairs; may be gzipped")
+    added.add_argument("out", type=pathlib.Path, help="file to write: links as 0-0 1-2 (Pharaoh)")
+    added.add_argument("--method", choices=("fast_align", "eflomal"), default="fast_align")
+    added.add_argument(
+        "--symmetrisation", default="grow-diag-final-and", help="of both directions; or forward ..."
+    )
     return parser
 
 
@@ -445,6 +461,36 @@ def _mixture(options: argparse.Namespace) -> int:
     ]
     for line in filter(None, lines):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+# -------------------------------------------------------------------------------------------- align
+def _align(options: argparse.Namespace) -> int:
+    from xlt_jax.data import alignment, augmentation, formats
+
+    lines = list(formats.lines(options.file))
+    is_table = ".tsv" in options.file.suffixes
+    if is_table:
+        fields = [line.split("\t") for line in lines]
+        wrong = next((number for number, row in enumerate(fields) if len(row) < 2), None)
+        if wrong is not None:
+            raise ValueError(
+                f"{options.file}, line {wrong + 1}, has no tab: {lines[wrong][:80]!r}. Give a "
+                "sentence, a tab and its translation in each line."
+            )
+        pairs = [tuple(augmentation.words(text) for text in row[:2]) for row in fields]
+    else:
+        pairs = alignment.read_pairs(lines)
+    methods = {"fast_align": alignment.fast_align, "eflomal": alignment.eflomal_align}
+    try:
+        links = methods[options.method](pairs, symmetrisation=options.symmetrisation)
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    made = alignment.write_pharaoh(links)
+    if is_table:
+        made = ["\t".join([*row[:2], link]) for row, link in zip(fields, made)]
+    files.write_text(options.out, "".join(f"{line}\n" for line in made))
+    print(f"Wrote {options.out}: {sum(map(len, links)):,} links of {len(pairs):,} pairs.")
     return 0
 
 

@@ -159,7 +159,7 @@ class MaskedPairs:
                 )
             sides = {}
             for side in ("source", "target"):
-                sides[f"{side}_words"] = row.get(f"{side}_tokens") or _WORDS.findall(row[side])
+                sides[f"{side}_words"] = row.get(f"{side}_tokens") or words(row[side])
             links = row.get("alignment")
             made.append(
                 {
@@ -205,6 +205,11 @@ def of_task(
         if one.applies(benchmark, language) and (split == "train" or not one.training_only):
             return one
     return None
+
+
+def words(text: str) -> list[str]:
+    """Words and marks of a sentence; of a script without spaces between words, its characters."""
+    return _WORDS.findall(text)
 
 
 def word_numbers(text: str, words: Sequence[str], places: Sequence[int], first: int) -> list[int]:

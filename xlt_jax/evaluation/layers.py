@@ -4,66 +4,27 @@ P pairs of sentences   W distinct linked words
 """
 
 import functools
-import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import jax
 import numpy as np
-from etils import epath
 from rich.console import Console
 from rich.table import Table
 
-from xlt_jax import files
 from xlt_jax.arrays import Params
 from xlt_jax.data import alignment, mixtures, sources
 from xlt_jax.data.augmentation import MaskedPairs
 from xlt_jax.data.tokens import TokenTable, tokens
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.evaluation import batching
+from xlt_jax.evaluation.measures import SHOWN, Measure
 from xlt_jax.metrics import representation, word_alignment
 from xlt_jax.models import mt5
 
-FILE = "alignment.jsonl"
 SPLITS = "test,validation,train"  # of each task the first that is there
 MAX_PAIRS = 500  # of a task: the first ones
-_SHOWN = {
-    "accuracy_cosine": "sentences found",
-    "accuracy_csls": "by CSLS",
-    "mrr_cosine": "MRR",
-    "cka": "CKA",
-    "svcca": "SVCCA",
-    "aer": "AER",
-    "word_accuracy": "words found",
-}
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One number of one language and layer.
-
-    Attributes:
-        task: Of parallel pairs.
-        language: Whose alignment with the other side's language it is.
-        layer: Encoder layers behind the states, 0 being the token vectors.
-        name: ``accuracy_cosine``, ``accuracy_csls`` and ``mrr_cosine`` of finding each sentence's
-            translation among all, both directions' mean; ``cka``, debiased, and ``svcca`` of mean
-            vectors; ``aer``, ``precision``, ``recall``, ``f1`` of word links by mutual argmax, and
-            ``word_accuracy`` of finding a word's translation among all linked words, by mean vector
-            in context, where rows bring word links.
-        value: Of the measure, all but ``cka`` from 0 to 1.
-        n: Sentence pairs, or words, behind it.
-    """
-
-    task: str
-    language: str
-    layer: int
-    name: str
-    value: float
-    n: int
 
 
 def measures(
@@ -108,27 +69,13 @@ def measures(
     return found
 
 
-def write(folder: str | os.PathLike, found: Sequence[Measure]) -> None:
-    """``folder/alignment.jsonl``, a line for each."""
-    lines = (json.dumps(asdict(one)) for one in found)
-    files.write_text(epath.Path(folder) / FILE, "".join(f"{line}\n" for line in lines))
-
-
-def read(folder: str | os.PathLike) -> list[Measure]:
-    """What ``write`` wrote; none if there is no such file."""
-    path = epath.Path(folder) / FILE
-    if not path.exists():
-        return []
-    return [Measure(**json.loads(line)) for line in path.read_text().splitlines()]
-
-
 def show(found: Sequence[Measure]) -> None:
     """Prints the mean over languages, a row for each layer."""
     values: dict[tuple[int, str], list[float]] = defaultdict(list)
     for one in found:
         values[one.layer, one.name].append(one.value)
-    names = [name for name in _SHOWN if any(one.name == name for one in found)]
-    table = Table("layer", *(_SHOWN[name] for name in names))
+    names = [name for name in SHOWN if any(one.name == name for one in found)]
+    table = Table("layer", *(SHOWN[name] for name in names))
     for layer in sorted({one.layer for one in found}):
         cells = (values[layer, name] for name in names)
         table.add_row(str(layer), *(f"{np.mean(cell):.3f}" if cell else "-" for cell in cells))

@@ -316,7 +316,7 @@ class _Runner:
             f"[{stage.name}] {'resumes' if kept else 'starts'}, log in {folder / 'log.txt'}\n"
             f"{record['shell']}"
         )
-        words = [*self.launch[stage.program], *arguments(stage, self.out)]
+        words = [*self.launch[stage.program], *arguments(stage, self.out, self.engine)]
         self.children.append(self._start(stage.name, words, folder / "log.txt", cores, stage))
 
     def _start(

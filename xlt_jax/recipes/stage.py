@@ -20,7 +20,7 @@ PROGRAMS = {
     "train": ("MODEL_DIR", "INITIAL_CHECKPOINT_PATH"),
     "evaluate": ("EVAL_OUTPUT_DIR", "CHECKPOINT_PATH"),
 }
-# engine -> program -> module; both engines take the same arguments
+# engine -> program -> module; both engines take the same gin files and bindings
 ENGINES = {
     "xlt_jax": {"train": "xlt_jax.train", "evaluate": "xlt_jax.evaluate"},
     "t5x": {"train": "t5x.train", "evaluate": "t5x.eval"},
@@ -37,9 +37,10 @@ class Stage:
         gin: Gin files in order, relative to the repository root; later ones win.
         bindings: Gin macro or parameter -> Python value; text that starts with ``@`` or ``%`` is a
             gin reference and stays unquoted.
+        flags: Flag -> value of our own program; T5X's has none of them.
         program: A key of ``PROGRAMS``.
         start_from: Name of the earlier stage whose checkpoint it loads, or None.
-        arm: Name of the arm it belongs to; None when all arms share it.
+        arm: Name of the arm it belongs to; None when several arms share it.
         shared: Whether one run of it serves all seeds: pre-training, as a public checkpoint does.
         seed: RANDOM_SEED of this run of it; ``Recipe.with_seeds`` sets it.
     """
@@ -47,6 +48,7 @@ class Stage:
     name: str
     gin: tuple[str, ...]
     bindings: Mapping[str, Any] = field(default_factory=dict)
+    flags: Mapping[str, str] = field(default_factory=dict)
     program: str = "train"
     start_from: str | None = None
     arm: str | None = None
@@ -141,21 +143,10 @@ class Recipe:
             )
 
 
-def all_recipes(**choices: Any) -> dict[str, Recipe]:
-    """Every ``RECIPE`` of the modules in this package, and every ``STUDY``, by name.
-
-    Args:
-        choices: Of ``Study.at``: scale, target, select.
-    """
-    package = importlib.import_module(__package__)
-    modules = [
-        importlib.import_module(f"{__package__}.{info.name}")
-        for info in pkgutil.iter_modules(package.__path__)
-        if not info.name.startswith("_")
-    ]
-    recipes = [module.RECIPE for module in modules if hasattr(module, "RECIPE")]
-    recipes += [module.STUDY.at(**choices) for module in modules if hasattr(module, "STUDY")]
-    return {recipe.name: recipe for recipe in sorted(recipes, key=lambda recipe: recipe.name)}
+def all_recipes() -> dict[str, Recipe]:
+    """Every ``RECIPE`` of the modules in this package, and every ``STUDY`` as it is by itself."""
+    found = (one if isinstance(one, Recipe) else one.at() for one in _definitions().values())
+    return {recipe.name: recipe for recipe in found}
 
 
 def get(name: str, **choices: Any) -> Recipe:
@@ -166,17 +157,31 @@ def get(name: str, **choices: Any) -> Recipe:
         choices: Of ``Study.at``: scale, target, select.
 
     Raises:
-        ValueError: Unknown; the message has the near names. A choice for a recipe that has none.
+        ValueError: Unknown; the message has the near names. A choice that the recipe does not have.
     """
-    recipes = all_recipes(**choices)
-    if name not in recipes:
+    known = _definitions()
+    if name not in known:
         raise ValueError(
-            f"Unknown recipe {name!r}{near(name, recipes)} Known: {', '.join(recipes)}. "
+            f"Unknown recipe {name!r}{near(name, known)} Known: {', '.join(known)}. "
             "A recipe is a file in xlt_jax/recipes/ with a RECIPE or a STUDY."
         )
-    if any(choices.values()) and not recipes[name].scale:
+    if not isinstance(known[name], Recipe):
+        return known[name].at(**choices)
+    if any(choices.values()):
         raise ValueError(f"{name!r} is no study: leave --scale, --target and --select out.")
-    return recipes[name]
+    return known[name]
+
+
+def _definitions() -> dict[str, Any]:
+    """Recipes and studies by name, sorted."""
+    package = importlib.import_module(__package__)
+    modules = [
+        importlib.import_module(f"{__package__}.{info.name}")
+        for info in pkgutil.iter_modules(package.__path__)
+        if not info.name.startswith("_")
+    ]
+    found = [getattr(m, kind) for m in modules for kind in ("RECIPE", "STUDY") if hasattr(m, kind)]
+    return {one.name: one for one in sorted(found, key=lambda one: one.name)}
 
 
 def select(recipe: Recipe, arms: Collection[str] | None) -> tuple[Stage, ...]:
@@ -200,12 +205,13 @@ def select(recipe: Recipe, arms: Collection[str] | None) -> tuple[Stage, ...]:
     return tuple(stage for stage in recipe.stages if stage.name in needed)
 
 
-def arguments(stage: Stage, out: Path) -> tuple[str, ...]:
+def arguments(stage: Stage, out: Path, engine: str = "xlt_jax") -> tuple[str, ...]:
     """What follows ``python -m <module>`` on the stage's command line.
 
     Args:
         stage: The stage; its seed is the macro RANDOM_SEED of training.
         out: Folder of the whole experiment.
+        engine: A key of ``ENGINES``.
     """
     own_folder, start_folder = PROGRAMS[stage.program]
     bindings = dict(stage.bindings)
@@ -217,12 +223,13 @@ def arguments(stage: Stage, out: Path) -> tuple[str, ...]:
     return (
         *(f"--gin_file={path}" for path in stage.gin),
         *(f"--gin.{name}={gin_literal(value)}" for name, value in bindings.items()),
+        *(f"--{name}={value}" for name, value in stage.flags.items() if engine == "xlt_jax"),
     )
 
 
 def command(stage: Stage, out: Path, *, engine: str = "xlt_jax") -> tuple[str, ...]:
     """The exact command of the stage, with ``python`` for the interpreter."""
-    return ("python", "-m", ENGINES[engine][stage.program], *arguments(stage, out))
+    return ("python", "-m", ENGINES[engine][stage.program], *arguments(stage, out, engine))
 
 
 def gin_literal(value: Any) -> str:

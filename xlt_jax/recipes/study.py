@@ -1,10 +1,11 @@
-"""Studies: arms that differ in intermediate training only, at three scales.
+"""Studies: arms that differ in their intermediate data or in how they train, at three scales.
 
 A study's file is a table of arms; here each arm becomes its chain of stages: pre-training (where no
 public checkpoint is at hand), intermediate training, fine-tuning on English, zero-shot scoring.
+What two arms do alike is done once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from xlt_jax.recipes.stage import Recipe, Stage
@@ -30,12 +31,16 @@ class Arm:
         mixtures: Intermediate training, one stage for each mixture in turn; () for none.
         local: The same where a tiny model is pre-trained first, on embedded data.
         text: One sentence on what it does.
+        gin: Files given after all others in intermediate training.
+        target_gin: Likewise in target training.
     """
 
     name: str
     mixtures: tuple[str, ...] | None
     local: tuple[str, ...] | None
     text: str
+    gin: tuple[str, ...] = ()
+    target_gin: tuple[str, ...] = ()
 
 
 ENGLISH = Arm(
@@ -75,12 +80,15 @@ class Scale:
         targets: By name of the choice: "multitask" is one model for all tasks, "per_task" one each.
         pretrained_on: Mixture on which a tiny model is pre-trained first, and arms then take their
             local mixtures; empty where training starts from a public checkpoint.
+        alignment: Mixture of parallel pairs by which the alignment of languages is measured in
+            every model that is scored; those without data on the machine are left out.
     """
 
     gin: tuple[str, ...]
     intermediate_steps: int
     targets: Mapping[str, tuple[Target, ...]]
     pretrained_on: str = ""
+    alignment: str = ""
 
 
 _XTREME_R = {
@@ -115,9 +123,9 @@ _CLDR = {
     ),
 }
 SCALES = {
-    "local": Scale(("gin/local.gin",), 600, _CLDR, pretrained_on="cldr_pretrain"),
-    "small": Scale(("gin/small.gin",), 5_000, _XTREME_R),
-    "pod": Scale(("gin/pod.gin",), 10_000, _XTREME_R),
+    "local": Scale(("gin/local.gin",), 600, _CLDR, "cldr_pretrain", alignment="cldr_parallel"),
+    "small": Scale(("gin/small.gin",), 5_000, _XTREME_R, alignment="parallel_text"),
+    "pod": Scale(("gin/pod.gin",), 10_000, _XTREME_R, alignment="parallel_text"),
 }
 
 
@@ -132,6 +140,9 @@ class Study:
         comparisons: Pairs (arm, baseline), the question first; those of arms that a scale lacks
             are left out there.
         seeds: Each arm is trained once for each.
+        description: What the arms differ in.
+        targets: Instead of the scale's, where training starts from a public checkpoint.
+        local: Likewise, where a tiny model is pre-trained first.
     """
 
     name: str
@@ -139,6 +150,9 @@ class Study:
     arms: tuple[Arm, ...]
     comparisons: tuple[tuple[str, str], ...]
     seeds: tuple[int, ...] = (0, 1, 2)
+    description: str = "The arms differ in intermediate training only."
+    targets: tuple[Target, ...] = ()
+    local: tuple[Target, ...] = ()
 
     def at(
         self, scale: str | None = None, target: str | None = None, select: bool = False
@@ -150,31 +164,36 @@ class Study:
             target: One of ``TARGETS``; None: multitask on embedded data, else per task.
             select: Whether target stages stop early and keep the checkpoint that is best on the
                 English validation split; False: all take their last step.
+
+        Raises:
+            ValueError: A choice of ``target`` for a study that has its own.
         """
         scale = scale or "local"
         return replace(self.on(SCALES[scale], target, select), scale=scale)
 
     def on(self, where: Scale, target: str | None = None, select: bool = False) -> Recipe:
         """As ``at``, at a scale of one's own."""
+        targets = self.local if where.pretrained_on else self.targets
+        if targets and target:
+            raise ValueError(f"{self.name} has targets of its own: leave --target out.")
         target = target or ("multitask" if where.pretrained_on else "per_task")
-        arms = {
-            arm.name: (arm.local if where.pretrained_on else arm.mixtures, arm.text)
-            for arm in self.arms
-        }
-        arms = {name: row for name, row in arms.items() if row[0] is not None}
+        targets = targets or where.targets[target]
+        arms = {arm: arm.local if where.pretrained_on else arm.mixtures for arm in self.arms}
+        arms = {arm: mixtures for arm, mixtures in arms.items() if mixtures is not None}
+        names = [arm.name for arm in arms]
         first = Stage("pretrain", gin=("gin/pretrain.gin", *where.gin), shared=True)
         stages = [first] if where.pretrained_on else []
         start = first.name if where.pretrained_on else None
-        for arm, (mixtures, _) in arms.items():
-            stages += _chain(arm, mixtures, start, where, where.targets[target], select)
+        for arm, mixtures in arms.items():
+            stages += _chain(arm, mixtures, start, where, targets, select)
         return Recipe(
             name=self.name,
-            description="The arms differ in intermediate training only.",
+            description=self.description,
             question=self.question,
-            stages=tuple(stages),
-            arms={name: text for name, (_, text) in arms.items()},
+            stages=_once(stages),
+            arms={arm.name: arm.text for arm in arms},
             comparisons=tuple(
-                pair for pair in self.comparisons if all(name in arms for name in pair)
+                pair for pair in self.comparisons if all(name in names for name in pair)
             ),
             seeds=self.seeds,
             selection=SELECTION if select else "",
@@ -182,7 +201,7 @@ class Study:
 
 
 def _chain(
-    arm: str,
+    arm: Arm,
     mixtures: tuple[str, ...],
     start: str | None,
     scale: Scale,
@@ -193,7 +212,7 @@ def _chain(
     stages = []
 
     def add(name: str, gin: tuple[str, ...], start_from: str | None, **fields) -> str:
-        stages.append(Stage(name, gin=gin, start_from=start_from, arm=arm, **fields))
+        stages.append(Stage(name, gin=gin, start_from=start_from, arm=arm.name, **fields))
         return name
 
     earlier = tuple(filter(None, (scale.pretrained_on,)))
@@ -205,8 +224,9 @@ def _chain(
         if earlier:
             bindings["FORGETTING"] = earlier
         earlier = (*earlier, mixture)
-        name = f"{arm}_intermediate{f'_{number}' if len(mixtures) > 1 else ''}"
-        start = add(name, ("gin/intermediate.gin", *scale.gin), start, bindings=bindings)
+        name = f"{arm.name}_intermediate{f'_{number}' if len(mixtures) > 1 else ''}"
+        gin = ("gin/intermediate.gin", *scale.gin, *arm.gin)
+        start = add(name, gin, start, bindings=bindings)
     for target in targets:
         tuned = start
         for number, mixture in enumerate(target.train, start=1):
@@ -218,21 +238,41 @@ def _chain(
             name = "_".join(
                 filter(
                     None,
-                    (arm, "finetune", target.name, str(number) if len(target.train) > 1 else ""),
+                    (
+                        arm.name,
+                        "finetune",
+                        target.name,
+                        str(number) if len(target.train) > 1 else "",
+                    ),
                 )
             )
-            gin = ("gin/finetune.gin", *scale.gin, *target.gin)
+            gin = ("gin/finetune.gin", *scale.gin, *target.gin, *arm.target_gin)
             tuned = add(name, gin, tuned, bindings=bindings)
-        for mixture in target.test:
-            task = mixture.partition(".")[0] if target.name else ""
+        for number, mixture in enumerate(target.test):
+            task = mixture.partition(".")[0] if target.name or number else ""
             add(
-                "_".join(filter(None, (arm, "zero_shot", task))),
+                "_".join(filter(None, (arm.name, "zero_shot", task))),
                 ("gin/zero_shot_eval.gin", *scale.gin),
                 tuned,
                 program="evaluate",
                 bindings={"MIXTURE_OR_TASK_NAME": mixture},
+                flags={"alignment": scale.alignment} if scale.alignment and not number else {},
             )
     return stages
+
+
+def _once(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Training that several arms begin with alike is one stage, called by the first arm's name."""
+    kept: dict[str, Stage] = {}
+    first_of: dict[tuple, str] = {}
+    names: dict[str | None, str] = {}
+    for stage in stages:
+        stage = replace(stage, start_from=names.get(stage.start_from, stage.start_from))
+        what = (stage.gin, repr(stage.bindings), stage.start_from)
+        first = first_of.setdefault(what, stage.name) if stage.program == "train" else stage.name
+        names[stage.name] = first
+        kept[first] = stage if first == stage.name else replace(kept[first], arm=None)
+    return tuple(kept.values())
 
 
 def single_seed(study: Study, **fields) -> Recipe:

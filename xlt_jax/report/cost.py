@@ -13,7 +13,7 @@ class CostRow:
 
     Attributes:
         name: Of the stage, or of all stages of the arm.
-        arm: None for a stage that all arms share.
+        arm: None for a stage that several arms share.
         seeds: Of an arm: how many it was run with; its numbers are means over them.
     """
 

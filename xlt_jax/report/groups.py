@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from xlt_jax.registry import languages, pretraining, typology
 from xlt_jax.report.audit import canonical
 from xlt_jax.report.intervals import Estimate, rank_correlation
-from xlt_jax.report.tables import SOURCE, Comparison, Results
+from xlt_jax.report.tables import SOURCE, Comparison, Results, is_pair
 
 IN_MT5 = "in mT5's pre-training"
 LABELS = "labels in the language"
@@ -122,6 +122,8 @@ def _property(name: str, code: str, nearby: frozenset[str]) -> float | None:
 
 
 def _group(results: Results, criterion: str, code: str) -> str:
+    if is_pair(code):
+        return "two languages"
     code = canonical(code)
     if criterion == IN_MT5:
         return "yes" if code in pretraining.LANGUAGES else "no"

@@ -18,10 +18,11 @@ import matplotlib.pyplot as plt
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
+from xlt_jax.evaluation.measures import SHOWN
 from xlt_jax.registry import languages
-from xlt_jax.report import groups
+from xlt_jax.report import alignment, groups
 from xlt_jax.report.audit import canonical
-from xlt_jax.report.tables import SOURCE, Results, SummaryRow, language_name
+from xlt_jax.report.tables import SOURCE, Results, SummaryRow, is_pair, language_name
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ _VARIABLES = {PAGE.ink: "ink", PAGE.muted: "muted", PAGE.line: "line"} | {
 }
 MARKERS = "osD^vP"
 _MOST_COMPARISONS = 4  # of the scatter plots
+_ALIGNMENT = ("accuracy_cosine", "cka", "aer", "word_accuracy")  # of all measures
 _PROPERTY_LABELS = {
     groups.SIZE: "tokens in mC4, billions (logarithmic)",
     groups.TO_ENGLISH: "distance from English (syntax)",
@@ -69,6 +71,8 @@ def figures(results: Results) -> dict[str, Callable[[Colors], Figure]]:
         drawn["difference_map"] = lambda colors: difference_map(results, colors)
         if any(len(gains.points) > 2 for gains in groups.gains(results)):
             drawn["gains"] = lambda colors: gain_plots(results, colors)
+    if alignment.rows(results):
+        drawn["alignment"] = lambda colors: alignment_by_layer(results, colors)
     if any(stage.curve for stage in results.study.stages):
         drawn["curves"] = lambda colors: learning_curves(results, colors)
     return drawn
@@ -230,8 +234,13 @@ def _heat_map(
     label: str,
     form: str,
 ) -> Figure:
-    codes = _family_order(results.codes)
-    benchmarks = results.benchmarks
+    single = [code for code in results.codes if not is_pair(code)]
+    codes = _family_order(single or results.codes)  # pairs would be far too many
+    panels = {
+        name: {key: value for key, value in panel.items() if key[1] in codes}
+        for name, panel in panels.items()
+    }
+    benchmarks = sorted({benchmark for panel in panels.values() for benchmark, _ in panel})
     width = 2.7 + len(panels) * (0.36 * len(benchmarks) + 0.15)
     figure, axes = plt.subplots(
         1,
@@ -248,7 +257,11 @@ def _heat_map(
             interpolation="none",
         )  # fmt: skip
         image.set_visible(False)  # cells are drawn as shapes: an image would be pixels
-        places = {(codes.index(code), benchmarks.index(b)) for b, code in framed.get(name, ())}
+        places = {
+            (codes.index(code), benchmarks.index(b))
+            for b, code in framed.get(name, ())
+            if (b, code) in panel
+        }
         _draw_cells(axis, grid, image, form, places)
         axis.set_title(name, fontsize=8.5)
         axis.xaxis.tick_top()
@@ -380,6 +393,40 @@ def _draw_gains(axis, gains: groups.Gains, results: Results, colors: Colors) -> 
         axis.set_title(text.replace("-", "−"), fontsize=7, color=colors.muted)
 
 
+def alignment_by_layer(results: Results, colors: Colors) -> Figure:
+    """Alignment of every arm by encoder layer; below, the last layer's against the scores."""
+    found, points = alignment.rows(results), alignment.beside_scores(results)
+    names = [name for name in _ALIGNMENT if any(name in row.values for row in found)]
+    figure, axes = plt.subplots(
+        2, len(names), squeeze=False, figsize=(8.2, 5.0), layout="constrained"
+    )
+    figure.set_label("Alignment of languages by encoder layer, and scores beside it")
+    handles = {}
+    for axis, below, name in zip(*axes, names):
+        for index, arm in enumerate(results.arms):
+            rows = [row for row in found if row.arm == arm and name in row.values]
+            style = {"color": colors.arm(index), "marker": MARKERS[index % 6], "ms": 4, "lw": 1}
+            layers = [row.layer for row in rows]
+            (handles[arm],) = axis.plot(
+                layers, [100 * row.values[name].value for row in rows], **style
+            )
+            mine = [point for point in points.get(name, ()) if point.arm == arm]
+            values = [[100 * x for x in (one.value, one.score)] for one in mine]
+            below.plot(*zip(*values), **{**style, "lw": 0}) if values else None
+        axis.set_title(SHOWN[name] + (" (less is better)" if name == "aer" else ""))
+        axis.set_xlabel("encoder layer")
+        axis.set_xticks(sorted({row.layer for row in found}))
+        below.set_xlabel(f"{SHOWN[name]}, last layer")
+        for one in (axis, below):
+            one.grid(axis="y")
+            one.set_axisbelow(True)
+            one.tick_params(axis="y", colors=colors.muted)
+    axes[0][0].set_ylabel("percent, mean over languages")
+    axes[1][0].set_ylabel("zero-shot score, percent")
+    figure.legend(handles.values(), handles, loc="outside upper left", ncols=min(len(handles), 7))
+    return figure
+
+
 def learning_curves(results: Results, colors: Colors) -> Figure:
     """Training loss of each stage by role (stage name without its arm and seed)."""
     roles: dict[str, list] = {}
@@ -401,7 +448,7 @@ def learning_curves(results: Results, colors: Colors) -> Figure:
     for axis, (role, stages) in zip(axes.flat, roles.items()):
         seeded = len({stage.seed for stage in stages}) > 1
         for stage in stages:
-            name = stage.arm if stage.arm in results.study.arms else "shared by all arms"
+            name = stage.arm if stage.arm in results.study.arms else "shared by arms"
             arms = list(results.study.arms)
             color = colors.arm(arms.index(name)) if name in arms else colors.ink
             points = [line for line in stage.curve if "nll" in line or "loss" in line]

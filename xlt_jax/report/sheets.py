@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from xlt_jax.report import cost, groups, outputs, published, words, xtreme_r
+from xlt_jax.evaluation.measures import SHOWN
+from xlt_jax.report import alignment, cost, groups, outputs, published, words, xtreme_r
 from xlt_jax.report.audit import Exposure
 from xlt_jax.report.intervals import Estimate
 from xlt_jax.report.tables import SOURCE, Results, language_name
@@ -49,8 +50,9 @@ class Sheet:
 def sheets(results: Results) -> list[Sheet]:
     """All tables that have rows."""
     makers: tuple[Callable[[Results], Sheet], ...] = (
-        summary, xtreme, published_beside, differences, group_means, correlations, output_shares,
-        exposures, shared_texts, shared_sources, training, forgetting, arm_cost, stage_cost,
+        summary, xtreme, published_beside, differences, group_means, correlations, aligned,
+        alignment_differences, output_shares, exposures, shared_texts, shared_sources, training,
+        forgetting, arm_cost, stage_cost,
     )  # fmt: skip
     made = [maker(results) for maker in makers]
     made += [by_language(results, benchmark) for benchmark in results.benchmarks]
@@ -397,6 +399,37 @@ def forgetting(results: Results) -> Sheet:
             for row in cost.forgetting(results)
         ),
         text_columns=2,
+    )
+
+
+def aligned(results: Results) -> Sheet:
+    """How well languages are aligned at each layer of each arm's encoder."""
+    rows = alignment.rows(results)
+    names = [name for name in SHOWN if any(name in row.values for row in rows)]
+    return Sheet(
+        "alignment",
+        "Alignment of the languages' sentences and words inside the encoder by layer, 0 being the "
+        "token vectors: percent, mean over languages and seeds with 95% intervals, both resampled. "
+        "Sentences and words found among all by cosine, both ways; CKA is debiased; a smaller AER "
+        "(alignment error rate of word links by mutual argmax) is better.",
+        ("Arm", "Layer", *(SHOWN[name] for name in names)),
+        tuple(
+            (row.arm, str(row.layer), *(interval(row.values.get(name)) for name in names))
+            for row in rows
+        ),
+        text_columns=1,
+    )
+
+
+def alignment_differences(results: Results) -> Sheet:
+    """The arms' alignment compared."""
+    found = alignment.differences(results)
+    names = [name for name in SHOWN if any(name in values for _, values in found)]
+    return Sheet(
+        "alignment_differences",
+        "Differences of the same at the last layer, percent points, paired by language and seed.",
+        ("Comparison", *(SHOWN[name] for name in names)),
+        tuple((name, *(difference(values.get(one)) for one in names)) for name, values in found),
     )
 
 

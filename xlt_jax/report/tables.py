@@ -469,9 +469,17 @@ def deviation(by_seed: Mapping[int | None, float]) -> float | None:
 
 
 def language_name(code: str) -> str:
-    """English name, or the code when the registry lacks it."""
+    """English name, of a pair both, or the code when the registry lacks it."""
+    if is_pair(code):
+        return " – ".join(languages.LANGUAGES[part].name for part in code.split("-"))
     language = languages.LANGUAGES.get(canonical(code))
     return language.name if language else code
+
+
+def is_pair(code: str) -> bool:
+    """Whether this is a pair of languages, as ``en-sw``."""
+    first, _, second = code.partition("-")
+    return first in languages.LANGUAGES and second in languages.LANGUAGES
 
 
 def _minus(found: Estimate | None, constant: float | None) -> Estimate | None:
