@@ -54,15 +54,15 @@ def there(request, monkeypatch, tmp_path):
     whole = tokens.prompted
 
     def prompted(benchmark, language, split, rows=None):
-        rows = sources.rows
+        read = sources.rows
 
         def first(*arguments):
-            return list(itertools.islice(rows(*arguments), 20))
+            return list(itertools.islice(read(*arguments), 20))
 
         with monkeypatch.context() as patch:
             patch.setattr(lareqa, "_answers", answers)
             patch.setattr(sources, "rows", first)
-            return whole(benchmark, language, split)[:ROWS]
+            return whole(benchmark, language, split, first(benchmark, language, split))[:ROWS]
 
     answers = lareqa._answers.__wrapped__ if request.param == "made up" else lareqa._answers
     answers = dict_of(answers)
