@@ -175,6 +175,7 @@ class Trainer(t5x.trainer.Trainer):
         clip_norm: Global gradient norm above which gradients are scaled down.
         early_stop: None: T5X's loop has no end before its last step.
         forgetting: Not measured.
+        teacher: ``batch -> batch``, see ``training.teacher``.
         options: T5X's own.
 
     Raises:
@@ -190,6 +191,7 @@ class Trainer(t5x.trainer.Trainer):
         clip_norm: float | None = None,
         early_stop: int | None = None,
         forgetting: Sequence[str] = (),
+        teacher: Callable[[Batch], Batch] | None = None,
         **options,
     ):
         if early_stop is not None:
@@ -209,7 +211,7 @@ class Trainer(t5x.trainer.Trainer):
         super().__init__(
             learning_rate_fn=learning_rate_fn, num_microbatches=num_microbatches, **options
         )
-        self._clip_norm = clip_norm
+        self._clip_norm, self._teacher = clip_norm, teacher
         self._curve = _Curve(epath.Path(options["summary_dir"]), int(self.train_state.step))
 
     @functools.cached_property
@@ -238,9 +240,16 @@ class Trainer(t5x.trainer.Trainer):
             donate_argnums=(0,),
         )
 
+    def compile_train(self, batch: Batch) -> None:
+        """Compiles the step for such batches; with a teacher it is compiled when one comes."""
+        if not self._teacher:
+            super().compile_train(batch)
+
     def train(self, batch_iter, num_steps: int, start_step: int | None = None):
         """Takes steps and returns the future of their metrics."""
         start_step = int(self.train_state.step) if start_step is None else int(start_step)
+        if self._teacher:
+            batch_iter = map(self._teacher, batch_iter)
         summary = super().train(batch_iter, num_steps, start_step)
         self._curve.add(start_step + num_steps, summary)
         return summary

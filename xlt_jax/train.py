@@ -194,6 +194,8 @@ def train(
     compiled = None
     left = 0 if patience.spent else total_steps - now  # spent: this run stopped early before
     for batch, stream_state, examples in prefetch(stream, partitioner.shard_batch, left):
+        if trainer.teacher:
+            batch = trainer.teacher(batch)
         if compiled is None:
             traced = train_step.trace(train_state, batch, base_rng)
             log.flops_per_step = flops.matmul_flops(traced.jaxpr)

@@ -26,6 +26,7 @@ PLAIN = {
     "adv": "robust.adversarial.radius = 0.0",
     "rs_rp": "robust.random_perturbation.radius = 0.0",
     "consistency": "consistency.objective.strength = 0.0",
+    "distillation": "distillation.objective.strength = 0.0",
     **dict.fromkeys(
         ("tlm", "weam"), "masked.objective.masked = 0.0\nmasked.objective.aligned = 0.0"
     ),
@@ -78,6 +79,7 @@ def with_extras(make_batch):
             "encoder_view_tokens": views.astype(np.int32),
             "encoder_target_tokens": (tokens * is_masked).astype(np.int32),
             "encoder_aligned_tokens": (aligned * is_masked).astype(np.int32),
+            "teacher_logits": rng.normal(size=(*batch["decoder_target_tokens"].shape, 64)),
         }
 
     return make
@@ -136,7 +138,8 @@ def assert_close(actual, expected, tolerance):
 @every_objective
 def test_padding_changes_nothing(name, of, with_extras):
     batch = with_extras()
-    longer = {key: np.pad(x, ((0, 3), (0, 5))) for key, x in batch.items()}
+    pads = ((0, 3), (0, 5), (0, 0))
+    longer = {key: np.pad(x, pads[: x.ndim]) for key, x in batch.items()}
     assert_close(of(name, longer), of(name, batch), 3e-4)
 
 
@@ -213,7 +216,7 @@ def test_packing_changes_nothing_or_is_refused(name, of, with_extras):
             of(name, batch)
         return
     apart = with_extras()
-    packed = {key: x.reshape(len(x) // 2, -1) for key, x in apart.items()}
+    packed = {key: x.reshape(len(x) // 2, -1, *x.shape[2:]) for key, x in apart.items()}
     for part in ("encoder_input", "decoder_target"):
         length = apart[f"{part}_tokens"].shape[1]
         is_there = packed[f"{part}_tokens"] > 0

@@ -1,7 +1,5 @@
 """Distillation: the answers of a larger network, which is not trained, are imitated."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
@@ -15,7 +13,6 @@ def objective(
     batch: Batch,
     rng: Array | None,
     *,
-    teacher: Callable[[Batch], Array],
     strength: float = 1.0,
     temperature: float = 1.0,
     hard: float = 1.0,
@@ -28,14 +25,14 @@ def objective(
 
     summed over target tokens, g being the student's logits and t the teacher's, both after the
     targets before. A step costs the teacher's forward pass more, and its parameters and logits in
-    memory.
+    memory. Where only the largest logits of the teacher came, the others' probability is 0.
 
     Args:
         forward: The student.
         params: Its parameters.
-        batch: seqio's encoder-decoder features, packed or not.
-        rng: Key of the student's dropout; the teacher has none. None, evaluation: the plain loss.
-        teacher: ``batch -> logits_BTV`` over the same vocabulary, see ``training.teacher``.
+        batch: seqio's encoder-decoder features, packed or not, and ``teacher_logits``, BTV, or BTK
+            with the ids of their tokens, ``teacher_tokens``: see ``training.teacher``.
+        rng: Key of the student's dropout. None, evaluation: the plain loss.
         strength: Weight of the divergence, from 0; 0 asks no teacher.
         temperature: T, above 0. Above 1 unlikely tokens count more.
         hard: Weight of the targets, from 0.
@@ -43,11 +40,12 @@ def objective(
         z_loss: Likewise.
 
     Returns:
-        The loss. Logs ``nll`` and ``accuracy`` are the student's on the targets;
-        ``teacher_nll`` the teacher's; ``divergence`` in nats per token, at temperature T.
+        The loss. Logs ``nll`` and ``accuracy`` are the student's on the targets; ``divergence`` in
+        nats per token, at temperature T.
 
     Raises:
-        ValueError: An option is out of range, or the teacher has another vocabulary.
+        ValueError: An option is out of range, the batch has no teacher's logits, or those of
+            another vocabulary.
 
     Source: Hinton et al. 2015, arXiv:1503.02531, section 2, for every target token as in
     Kim and Rush 2016, arXiv:1606.07947, section 3.1 (word level).
@@ -72,25 +70,38 @@ def objective(
         "accuracy": (masked_sum(correct_BT, weights_BT), weight),
     }
     if strength:
-        teacher_BTV = jax.lax.stop_gradient(teacher(batch))
-        if teacher_BTV.shape != logits_BTV.shape:
+        if "teacher_logits" not in batch:
             raise ValueError(
-                f"The teacher's logits have shape {teacher_BTV.shape}, the student's "
+                "The batch has no teacher_logits: bind TEACHER, as gin/objectives/distillation.gin "
+                "does."
+            )
+        teacher_BTK, tokens_BTK = batch["teacher_logits"], batch.get("teacher_tokens")
+        if tokens_BTK is None and teacher_BTK.shape != logits_BTV.shape:
+            raise ValueError(
+                f"The teacher's logits have shape {teacher_BTK.shape}, the student's "
                 f"{logits_BTV.shape}: both need the same vocabulary and vocab_size."
             )
-        divergence = masked_sum(divergences(teacher_BTV, logits_BTV, temperature), weights_BT)
+        divergence_BT = divergences(teacher_BTK, logits_BTV, temperature, tokens_BTK)
+        divergence = masked_sum(divergence_BT, weights_BT)
         total += strength * temperature**2 * divergence
-        teacher_nll_BT = lm.cross_entropy(teacher_BTV, targets_BT, 0.0, 0.0)[1]
-        logs |= {
-            "teacher_nll": (masked_sum(teacher_nll_BT, weights_BT), weight),
-            "divergence": (divergence, weight),
-        }
+        logs["divergence"] = (divergence, weight)
     return Loss(total=total, weight=weight, logs=logs)
 
 
-def divergences(teacher_BTV: Array, student_BTV: Array, temperature: float) -> Array:
-    """KL(p || q) of the softmax of both logits at a temperature, BT, in nats."""
-    teacher_BTV, student_BTV = (
-        jax.nn.log_softmax(x.astype(jnp.float32) / temperature) for x in (teacher_BTV, student_BTV)
+def divergences(
+    teacher_BTK: Array, student_BTV: Array, temperature: float, tokens_BTK: Array | None = None
+) -> Array:
+    """KL(p || q) of the softmax of both logits at a temperature, BT, in nats.
+
+    Args:
+        teacher_BTK: Logits of p.
+        student_BTV: Logits of q.
+        temperature: Divides both.
+        tokens_BTK: Of which tokens p's are, of others p is 0; None: of all, in order.
+    """
+    teacher_BTK, student_BTV = (
+        jax.nn.log_softmax(x.astype(jnp.float32) / temperature) for x in (teacher_BTK, student_BTV)
     )
-    return (jnp.exp(teacher_BTV) * (teacher_BTV - student_BTV)).sum(axis=-1)
+    if tokens_BTK is not None:
+        student_BTV = jnp.take_along_axis(student_BTV, tokens_BTK, axis=-1)
+    return (jnp.exp(teacher_BTK) * (teacher_BTK - student_BTV)).sum(axis=-1)

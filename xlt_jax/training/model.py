@@ -7,7 +7,7 @@ from typing import Any
 import optax
 from flax import linen as nn
 
-from xlt_jax.arrays import Objective
+from xlt_jax.arrays import Batch, Objective
 from xlt_jax.models import mt5
 from xlt_jax.training import optim
 from xlt_jax.training.optim import Schedule
@@ -54,6 +54,8 @@ class Trainer:
             before the last step.
         forgetting: Mixtures whose validation loss is measured before the first and after the last
             step: what earlier stages were trained on.
+        teacher: ``batch -> batch``, adds what the objective learns from to every training batch;
+            see ``training.teacher``.
     """
 
     learning_rate_fn: Schedule
@@ -61,6 +63,7 @@ class Trainer:
     clip_norm: float | None = None
     early_stop: int | None = None
     forgetting: tuple[str, ...] = ()
+    teacher: Callable[[Batch], Batch] | None = None
 
     def __post_init__(self):
         if self.early_stop is not None and self.early_stop < 1:
