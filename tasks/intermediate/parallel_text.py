@@ -13,7 +13,7 @@ from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Row, Tfds, re
 
 _SPLITS = {split: split for split in ("train", "validation", "test")}
 # Those of its 23 languages that the registry has.
-_PARACRAWL = tuple("bg da de el es et fi fr hu it lt nl pl pt ro sk sv".split())
+_PARACRAWL = {code: code for code in "bg da de el es et fi fr hu it lt nl pl pt ro sk sv".split()}
 
 
 def read(path, language: str) -> Iterator[Row]:

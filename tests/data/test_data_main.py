@@ -12,7 +12,7 @@ import pytest
 
 import tasks  # noqa: F401 (registers; made-up benchmarks come after it)
 from xlt_jax.data import __main__ as data_main
-from xlt_jax.data import formats, inventory
+from xlt_jax.data import formats, inventory, sources
 from xlt_jax.registry import benchmarks
 from xlt_jax.registry.benchmarks import Benchmark, Download, Files, Request, Tfds
 
@@ -309,3 +309,47 @@ def test_mixture_shows_what_a_run_draws(capsys):
 def test_mixture_without_data_says_what_is_missing(folder, capsys):
     assert data_main.main(["mixture", "social_i_qa.en"]) == 2
     assert "There is no data for social_i_qa.en, split 'train'" in capsys.readouterr().err
+
+
+def test_align_writes_links_that_parallel_text_reads(folder, capsys):
+    pairs = [("das haus", "the house"), ("das buch", "the book"), ("ein buch", "a book")] * 3
+    (folder / "parallel").mkdir()
+    path, out = folder / "de.tsv", folder / "parallel" / "de.train.tsv"
+    path.write_text("".join(f"{source}\t{target}\n" for source, target in pairs))
+    assert data_main.main(["align", str(path), str(out)]) == 0
+    assert "18 links of 9 pairs" in capsys.readouterr().out
+    rows = list(sources.rows(*benchmarks.split_task("parallel_text.de"), "train"))
+    assert [(row["source"], row["target"]) for row in rows] == pairs
+    assert all(row["alignment"] == [[0, 0], [1, 1]] for row in rows)
+
+    text, links = folder / "pairs", folder / "links"
+    text.write_text("das haus ||| the house\n||| nothing\n")
+    arguments = ["align", str(text), str(links), "--symmetrisation", "intersection"]
+    assert data_main.main(arguments) == 0
+    assert links.read_text().endswith("\n\n") and links.read_text().count("-") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.tsv", "a\tb\nno tab\n", "line 2, has no tab"),
+        ("a.txt", "a b\n", "'|||'"),
+        ("missing.tsv", None, "No such file"),
+    ],
+)
+def test_align_refuses_what_are_no_pairs(folder, capsys, name, content, message):
+    if content is not None:
+        (folder / name).write_text(content)
+    assert data_main.main(["align", str(folder / name), str(folder / "out")]) == 2
+    assert message in capsys.readouterr().err and not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("alone", "1 fields"), ("a\t\t0-0", "line 1, has 3 fields"), ("a\tb\t0:0", "'0:0'")],
+)
+def test_wrong_lines_of_parallel_text_are_named(folder, line, message):
+    (folder / "parallel").mkdir()
+    (folder / "parallel" / "sw.train.tsv").write_text(line + "\n")
+    with pytest.raises(ValueError, match=message):
+        list(sources.rows(*benchmarks.split_task("parallel_text.sw"), "train"))

@@ -243,6 +243,17 @@ BY_NAME = {
         ("sw", "train", {"c4/multilingual/c4-sw.tfrecord-00000-of-00002.json": _PAGES}),
         ("sw", "validation", {"c4/multilingual/c4-sw-validation.tfrecord-0-of-1.json": _PAGES}),
     ],
+    "parallel_text": [
+        (
+            "sw",
+            "train",
+            {
+                "parallel/sw.train.tsv": table(
+                    (("mbwa", "a dog"), ("paka wa", "cats", "0-0 1-0"), ("x", "y", ""))
+                )
+            },
+        )
+    ],
     "paws_wiki": [
         (
             "en",

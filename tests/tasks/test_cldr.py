@@ -346,3 +346,16 @@ def test_vocabulary_text_is_fixed_and_from_train_only():
             for entity in facts.entities()[kind]:
                 name = forms.text(writer.name(entity))
                 assert (name in names[language]) == (facts.split_of(entity) == "train")
+
+
+def test_bilingual_rows_are_those_of_pairs_in_two_languages():
+    bilingual, pairs = map(benchmarks.get, ("cldr_bilingual", "cldr_pairs"))
+    assert len(bilingual.languages) == len(set(bilingual.languages)) == 2 * 48
+    for language in ("en-sw", "af-ar"):
+        first, second = language.split("-")
+        found = list(bilingual.source(language, "test"))
+        for row, one, other in zip(
+            found, pairs.source(first, "test"), pairs.source(second, "test"), strict=True
+        ):
+            assert row == one | {"hypothesis": other["hypothesis"]}
+            assert other["label"] == row["label"]

@@ -232,6 +232,14 @@ def test_paragraphs_of_wikipedia(served):
     assert [e["targets"] for e in found] == ["It is old.", "It is red.", "It grinds."]
 
 
+def test_pairs_of_sentences_with_their_english(served):
+    served["para_crawl/ende:1.2.0", "train"] = [{"en": "A dog.", "de": "Ein Hund."}]
+    assert [(e["inputs"], e["targets"]) for e in examples("parallel_text.de", "train")] == [
+        ("de en: Ein Hund.", "A dog."),
+        ("en de: A dog.", "Ein Hund."),
+    ]
+
+
 @pytest.mark.slow  # the builders of Universal Dependencies alone take minutes
 def test_every_name_is_tfdss_own(monkeypatch):
     """Builders exist for every name, configuration and version that a task pins."""

@@ -33,7 +33,8 @@ python -m xlt_jax.evaluate \
     --gin_file=gin/local.gin \
     --gin.MIXTURE_OR_TASK_NAME="'cldr_target'" \
     --gin.CHECKPOINT_PATH="'runs/demo/english_finetune.seed0'" \
-    --gin.EVAL_OUTPUT_DIR="'runs/demo/english_zero_shot.seed0'"
+    --gin.EVAL_OUTPUT_DIR="'runs/demo/english_zero_shot.seed0'" \
+    --alignment=cldr_parallel
 
 # multitask_intermediate.seed0, after pretrain
 python -m xlt_jax.train \
@@ -62,7 +63,8 @@ python -m xlt_jax.evaluate \
     --gin_file=gin/local.gin \
     --gin.MIXTURE_OR_TASK_NAME="'cldr_target'" \
     --gin.CHECKPOINT_PATH="'runs/demo/multitask_finetune.seed0'" \
-    --gin.EVAL_OUTPUT_DIR="'runs/demo/multitask_zero_shot.seed0'"
+    --gin.EVAL_OUTPUT_DIR="'runs/demo/multitask_zero_shot.seed0'" \
+    --alignment=cldr_parallel
 
 # none_finetune.seed0, after pretrain
 python -m xlt_jax.train \
@@ -80,7 +82,8 @@ python -m xlt_jax.evaluate \
     --gin_file=gin/local.gin \
     --gin.MIXTURE_OR_TASK_NAME="'cldr_target'" \
     --gin.CHECKPOINT_PATH="'runs/demo/none_finetune.seed0'" \
-    --gin.EVAL_OUTPUT_DIR="'runs/demo/none_zero_shot.seed0'"
+    --gin.EVAL_OUTPUT_DIR="'runs/demo/none_zero_shot.seed0'" \
+    --alignment=cldr_parallel
 
 # report
 python -m xlt_jax.report runs/demo
