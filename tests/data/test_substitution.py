@@ -347,10 +347,12 @@ def test_compressed_files_are_read_too(write, tmp_path):
         assert read_lexicon(tmp_path / f"{name}.gz") == {"a": ("b",)}
 
 
-def test_lexicons_may_be_given_as_files(write):
+def test_lexicons_may_be_given_as_files(write, monkeypatch):
     file = write("en-de.txt", "film Film\nmill Mühle\nred rot\nred rote\nred roter\n")
     method = Substitution({**TRANSLATIONS, "de": str(file)}, rate=0.5)
     assert method == Substitution(TRANSLATIONS | {"de": read_lexicon(file)}, rate=0.5)
+    monkeypatch.setenv("XLT_DATA_DIR", str(file.parent))
+    assert read_lexicon(file.name) == read_lexicon(file)
     assert method.fingerprint == Substitution(TRANSLATIONS, rate=0.5).fingerprint
     with pytest.raises(ValueError, match=r"There is no lexicon .*en-sw\.txt"):
         Substitution({"sw": file.with_name("en-sw.txt")})

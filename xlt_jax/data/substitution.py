@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xlt_jax.data import cache, formats
+from xlt_jax.data import cache, formats, sources
 from xlt_jax.registry.benchmarks import Benchmark, Example
 
 Lexicon = Mapping[str, Sequence[str]]  # word -> what may stand in its place
@@ -189,14 +189,18 @@ def read_lexicon(path: str | pathlib.Path) -> dict[str, tuple[str, ...]]:
 
     A file named ``.json`` is an object, word -> list of words, as the counter-fitted neighbours are
     (of a word given twice the last counts); any other has a word and one member a line, separated
-    by a tab or a space, as MUSE's dictionaries have them. Both may be compressed (``.gz``).
+    by a tab or a space, as MUSE's dictionaries have them. Both may be compressed (``.gz``). What is
+    not at the path is looked for below the data folder.
 
     Raises:
         ValueError: No such file, or not in its format; the message has the word or the line.
     """
-    path = pathlib.Path(path)
+    given = pathlib.Path(path)
+    path = given if given.is_file() else sources.data_dir() / given
     if not path.is_file():
-        raise ValueError(f"There is no lexicon {path}. Name a .json file or one of two columns.")
+        raise ValueError(
+            f"There is no lexicon {given}, nor {path}. Name a .json file or one of two columns."
+        )
     plain = path.with_suffix("") if path.suffix == ".gz" else path
     entries = _json_entries(path) if plain.suffix == ".json" else _two_columns(path)
     found: dict[str, dict[str, None]] = {}
