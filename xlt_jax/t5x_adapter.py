@@ -175,7 +175,7 @@ class Trainer(t5x.trainer.Trainer):
         clip_norm: Global gradient norm above which gradients are scaled down.
         early_stop: None: T5X's loop has no end before its last step.
         forgetting: Not measured.
-        teacher: ``batch -> batch``, see ``training.teacher``.
+        teacher: ``batch -> batch``, see ``evaluation.teacher``.
         options: T5X's own.
 
     Raises:

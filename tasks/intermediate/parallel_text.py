@@ -7,7 +7,7 @@ links such as ``0-0 1-2`` between the two, as ``python -m xlt_jax.data align`` w
 from collections.abc import Iterator
 
 from tasks.cldr import parallel
-from xlt_jax.data import alignment, formats
+from xlt_jax.data import formats, pharaoh
 from xlt_jax.registry import languages
 from xlt_jax.registry.benchmarks import Benchmark, Files, Request, Row, Tfds, register
 
@@ -32,7 +32,7 @@ def read(path, language: str) -> Iterator[Row]:
         row = {"language": language, "source": fields[0], "target": fields[1]}
         if len(fields) == 3:
             try:
-                row["alignment"] = [list(i) for i in alignment.read_pharaoh([fields[2]])[0].sure]
+                row["alignment"] = [list(i) for i in pharaoh.read_links([fields[2]])[0].sure]
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {error}") from error
         yield row

@@ -11,8 +11,9 @@ import pytest
 from scipy import integrate, special, stats
 
 import tasks  # noqa: F401 (registers)
-from xlt_jax.data import alignment
-from xlt_jax.data.alignment import Gold, align, fast_align, symmetrise, train
+from xlt_jax.data import alignment, pharaoh
+from xlt_jax.data.alignment import align, fast_align, symmetrise, train
+from xlt_jax.data.pharaoh import Gold
 from xlt_jax.registry import benchmarks
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -242,8 +243,8 @@ CLDR_ORIGINAL = {"fr": (2.50571, 4.04478, 19.443), "zh": (4.02062, 3.40626, 37.1
 @pytest.mark.skipif(KFTT is None, reason="shared/data/word_alignment is not there")
 def test_kftt_as_the_original():
     lines = (KFTT / "kftt_jaen.src-tgt").read_text(encoding="utf-8").split("\n")[:-1]
-    gold = alignment.read_pharaoh((KFTT / "kftt_jaen.gold").read_text().splitlines(), first=1)
-    pairs = alignment.read_pairs(lines)
+    gold = pharaoh.read_links((KFTT / "kftt_jaen.gold").read_text().splitlines(), first=1)
+    pairs = pharaoh.read_pairs(lines)
     for links, (source, target) in zip(gold, pairs, strict=True):
         assert all(i < len(source) and j < len(target) for i, j in links.possible)
     *tensions, percent = KFTT_ORIGINAL
@@ -413,26 +414,26 @@ def test_vector_of_a_word_is_the_mean_of_its_pieces():
 def test_pharaoh_lines_are_read_as_written(first):
     generator = np.random.default_rng(3)
     alignments = [random_links(generator, cells) for cells in (0, 1, 5, 20)]
-    lines = alignment.write_pharaoh(alignments, first=first)
-    assert alignment.read_pharaoh(lines, first=first) == [Gold(a, a) for a in alignments]
+    lines = pharaoh.links_as_text(alignments, first=first)
+    assert pharaoh.read_links(lines, first=first) == [Gold(a, a) for a in alignments]
 
 
 def test_possible_links():
-    found = alignment.read_pharaoh(["2-3 1?1 10p1 2-2\n", ""], first=1)
+    found = pharaoh.read_links(["2-3 1?1 10p1 2-2\n", ""], first=1)
     sure = ((1, 1), (1, 2))
     assert found == [Gold(sure, ((0, 0), *sure, (9, 0))), Gold((), ())]
-    assert alignment.write_pharaoh([sure], first=1) == ["2-2 2-3"]
+    assert pharaoh.links_as_text([sure], first=1) == ["2-2 2-3"]
 
 
 @pytest.mark.parametrize("wrong", ["3", "1-", "-1-2", "1-2-3", "1:2", "a-b", "1-0"])
 def test_wrong_links_name_their_line(wrong):
     with pytest.raises(ValueError, match=rf"Line 2 has '{wrong}'\. Allowed .* counted from 1"):
-        alignment.read_pharaoh(["1-1", f"1-2 {wrong}"], first=1)
+        pharaoh.read_links(["1-1", f"1-2 {wrong}"], first=1)
 
 
 def test_parallel_text():
     lines = ["a b\u3000c \u3000 ||| x  y\n", "||| x", "a\t|||\n", "|||"]
-    first, *others = alignment.read_pairs(lines)
+    first, *others = pharaoh.read_pairs(lines)
     assert first == (("a", "b\u3000c", "\u3000"), ("x", "y"))
     assert others == [((), ("x",)), (("a",), ()), ((), ())]
 
@@ -440,4 +441,4 @@ def test_parallel_text():
 @pytest.mark.parametrize(("wrong", "times"), [("a b", 0), ("", 0), ("a ||| b ||| c", 2)])
 def test_wrong_parallel_text_names_its_line(wrong, times):
     with pytest.raises(ValueError, match=rf"Line 2 has {times} times the word '\|\|\|'.*Allowed"):
-        alignment.read_pairs(["a ||| b", wrong])
+        pharaoh.read_pairs(["a ||| b", wrong])

@@ -4,11 +4,11 @@ import jax
 import numpy as np
 import pytest
 
+from xlt_jax.evaluation.teacher import Teacher
 from xlt_jax.objectives import distillation
 from xlt_jax.training import checkpoint, optim, state, step
 from xlt_jax.training.config import SaveCheckpointConfig
 from xlt_jax.training.partition import Partitioner
-from xlt_jax.training.teacher import Teacher
 
 
 @pytest.fixture(scope="module")

@@ -466,7 +466,7 @@ def _mixture(options: argparse.Namespace) -> int:
 
 # -------------------------------------------------------------------------------------------- align
 def _align(options: argparse.Namespace) -> int:
-    from xlt_jax.data import alignment, augmentation, formats
+    from xlt_jax.data import alignment, augmentation, formats, pharaoh
 
     lines = list(formats.lines(options.file))
     is_table = ".tsv" in options.file.suffixes
@@ -480,13 +480,13 @@ def _align(options: argparse.Namespace) -> int:
             )
         pairs = [tuple(augmentation.words(text) for text in row[:2]) for row in fields]
     else:
-        pairs = alignment.read_pairs(lines)
+        pairs = pharaoh.read_pairs(lines)
     methods = {"fast_align": alignment.fast_align, "eflomal": alignment.eflomal_align}
     try:
         links = methods[options.method](pairs, symmetrisation=options.symmetrisation)
     except ImportError as error:
         raise ValueError(str(error)) from error
-    made = alignment.write_pharaoh(links)
+    made = pharaoh.links_as_text(links)
     if is_table:
         made = ["\t".join([*row[:2], link]) for row, link in zip(fields, made)]
     files.write_text(options.out, "".join(f"{line}\n" for line in made))

@@ -1,4 +1,4 @@
-"""Word alignment of parallel text: fast_align's model, eflomal, a network's own vectors, files.
+"""Word alignment of parallel text: fast_align's model, eflomal, a network's own vectors.
 
 Extra axis letters. In a pair of sentences: S source words, T target words, W words. In a corpus,
 one side of which is given and the other predicted: R predicted words (rows), X cells (a predicted
@@ -8,7 +8,6 @@ word with a given word of its pair), P distinct cells, also those with NULL.
 import functools
 import itertools
 import pathlib
-import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +17,8 @@ from typing import Any
 import numpy as np
 from scipy.special import digamma
 
-Links = tuple[tuple[int, int], ...]  # (source word, target word), counted from 0, sorted
-Pair = tuple[Sequence[str], Sequence[str]]  # source words, target words
+from xlt_jax.data import pharaoh
+from xlt_jax.data.pharaoh import Links, Pair
 
 ONE_DIRECTION = ("forward", "reverse")
 GROWN = ("grow-diag", "grow-diag-final", "grow-diag-final-and")
@@ -28,7 +27,6 @@ UNSEEN = 1e-9  # theta of what training has not seen, and of everything before t
 TENSION_STEPS, TENSION_RATE, TENSION_RANGE = 8, 20.0, (0.1, 14.0)
 _CHUNK_CELLS = 1 << 20  # worked on at a time, which bounds the memory
 _NEIGHBOURS = [step for step in itertools.product((-1, 0, 1), repeat=2) if step != (0, 0)]
-_LINK = re.compile(r"([0-9]+)([-?p])([0-9]+)")
 
 
 def fast_align(
@@ -430,7 +428,9 @@ def eflomal_align(
         with tempfile.TemporaryDirectory() as folder:
             files = [pathlib.Path(folder, direction) for direction in ONE_DIRECTION]
             eflomal.Aligner(**options).align(*texts, *map(str, files))
-            directions = [read_pharaoh(file.read_text("utf-8").splitlines()) for file in files]
+            directions = [
+                pharaoh.read_links(file.read_text("utf-8").splitlines()) for file in files
+            ]
         for place, forward, reverse in zip(full, *directions, strict=True):
             links[place] = symmetrise(forward.sure, reverse.sure, symmetrisation)
     return links
@@ -482,63 +482,3 @@ def _unit(vectors_WD: np.ndarray) -> np.ndarray:
     vectors_WD = np.asarray(vectors_WD).astype(np.float32)
     norm_W1 = np.linalg.norm(vectors_WD, axis=-1, keepdims=True)
     return vectors_WD / np.where(norm_W1 > 0, norm_W1, 1.0)
-
-
-# -------------------------------------------------------------------------------------------- files
-@dataclass(frozen=True)
-class Gold:
-    """An annotated alignment; the possible links hold the sure ones."""
-
-    sure: Links
-    possible: Links
-
-
-def read_pharaoh(lines: Iterable[str], *, first: int = 0) -> list[Gold]:
-    """Alignments of lines with ``i-j`` for sure links, ``i?j`` or ``ipj`` for possible ones.
-
-    Args:
-        lines: One for each pair; an empty one has no links.
-        first: Number that the files give the first word, 0 or 1; ours is 0.
-
-    Raises:
-        ValueError: Not a link, or a word before the first; the message has the line's number.
-    """
-    found = []
-    for number, line in enumerate(lines, start=1):
-        kinds: dict[bool, set] = {True: set(), False: set()}
-        for item in line.split():
-            link = _LINK.fullmatch(item)
-            if link is None or min(int(link[1]), int(link[3])) < first:
-                raise ValueError(
-                    f"Line {number} has {item!r}. Allowed are i-j for a sure and i?j or ipj for a "
-                    f"possible link, words counted from {first}."
-                )
-            kinds[link[2] == "-"].add((int(link[1]) - first, int(link[3]) - first))
-        found.append(Gold(tuple(sorted(kinds[True])), tuple(sorted(kinds[True] | kinds[False]))))
-    return found
-
-
-def write_pharaoh(alignments: Iterable[Links], *, first: int = 0) -> list[str]:
-    """A line of ``i-j`` for each alignment, the first word numbered ``first``."""
-    return [" ".join(f"{i + first}-{j + first}" for i, j in links) for links in alignments]
-
-
-def read_pairs(lines: Iterable[str]) -> list[Pair]:
-    """Words of lines ``source ||| target``; a side may be empty.
-
-    Only spaces and tabs part words: U+3000 is a word of Japanese text, and counted by its links.
-
-    Raises:
-        ValueError: Not two sides; the message has the line's number.
-    """
-    pairs = []
-    for number, line in enumerate(lines, start=1):
-        words = re.split("[ \t]+", line.strip(" \t\r\n"))
-        bars = [place for place, word in enumerate(words) if word == "|||"]
-        if len(bars) != 1:
-            raise ValueError(
-                f"Line {number} has {len(bars)} times the word '|||': {' '.join(words)[:80]!r}. "
-                "Allowed are the words of the source, ' ||| ' once, and the words of the target."
-            )
-        pairs.append((tuple(words[: bars[0]]), tuple(words[bars[0] + 1 :])))
-    return pairs

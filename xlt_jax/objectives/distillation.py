@@ -31,7 +31,7 @@ def objective(
         forward: The student.
         params: Its parameters.
         batch: seqio's encoder-decoder features, packed or not, and ``teacher_logits``, BTV, or BTK
-            with the ids of their tokens, ``teacher_tokens``: see ``training.teacher``.
+            with the ids of their tokens, ``teacher_tokens``: see ``evaluation.teacher``.
         rng: Key of the student's dropout. None, evaluation: the plain loss.
         strength: Weight of the divergence, from 0; 0 asks no teacher.
         temperature: T, above 0. Above 1 unlikely tokens count more.

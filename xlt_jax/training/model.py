@@ -55,7 +55,7 @@ class Trainer:
         forgetting: Mixtures whose validation loss is measured before the first and after the last
             step: what earlier stages were trained on.
         teacher: ``batch -> batch``, adds what the objective learns from to every training batch;
-            see ``training.teacher``.
+            see ``evaluation.teacher``.
     """
 
     learning_rate_fn: Schedule
