@@ -13,7 +13,7 @@ SCALES = ("local", "small", "pod", "real_small")  # given after a run
 RUNS = sorted(
     path.name
     for path in (ROOT / "gin").glob("*.gin")
-    if path.stem not in SCALES and path.name not in ONLY_T5X
+    if path.stem not in (*SCALES, "unpacked") and path.name not in ONLY_T5X
 )
 REQUIRED = {
     "train": ["--gin.MODEL_DIR='x'"],
@@ -57,13 +57,24 @@ def test_a_run_at_another_scale_resolves_to_golden_text(scale, golden):
     assert resolve("evaluate", *files, *REQUIRED["evaluate"], "--dry_run").returncode == 0
 
 
-def test_an_objective_is_exchanged_on_the_command_line(golden):
-    files = ["finetune.gin", "local.gin", "objectives/dual_encoder.gin"]
-    result = resolve(
-        "train", *(f"--gin_file=gin/{file}" for file in files), *REQUIRED["train"], "--dry_run"
-    )
+@pytest.mark.parametrize("objective", ["dual_encoder", "push_pull"])
+def test_an_objective_is_exchanged_on_the_command_line(objective, golden):
+    files = ["finetune", "local", "unpacked", f"objectives/{objective}"]
+    files = [f"--gin_file=gin/{file}.gin" for file in files]
+    result = resolve("train", *files, *REQUIRED["train"], "--dry_run")
     assert result.returncode == 0, result.stderr
-    golden("gin/finetune+local+dual_encoder.txt", result.stdout)
+    golden(f"gin/finetune+local+{objective}.txt", result.stdout)
+
+
+@pytest.mark.parametrize(
+    "objective", sorted(path.stem for path in (ROOT / "gin" / "objectives").glob("*.gin"))
+)
+def test_every_objective_resolves(objective):
+    files = [f"--gin_file=gin/{file}.gin" for file in ("finetune", "local")]
+    files.append(f"--gin_file=gin/objectives/{objective}.gin")
+    files += ["--gin.TEACHER_PATH='y'"] if objective == "distillation" else []
+    result = resolve("train", *files, *REQUIRED["train"], "--dry_run")
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "gin").rglob("*.gin")), ids=lambda path: path.stem)
