@@ -35,8 +35,9 @@ SAME_DATA = {
 }
 
 
-def run(program, gin, environment, **macros):
+def run(program, gin, environment, objective="", **macros):
     words = [f"--gin_file=gin/{gin}.gin", "--gin_file=gin/local.gin"]
+    words += [f"--gin_file=gin/objectives/{objective}.gin"] if objective else []
     words += [f"--gin.{name}={value}" for name, value in macros.items()]
     done = subprocess.run(
         [sys.executable, "-m", program, *words],
@@ -121,6 +122,32 @@ def test_both_engines_have_the_same_losses(place, user_environment, start, name)
     np.testing.assert_allclose([*found["xlt_jax"].values()], [*found["t5x"].values()], rtol=2e-5)
     last = f"checkpoint_{max(found['t5x'])}"
     assert (place(f"{name}_xlt_jax") / last).is_dir() and (place(f"{name}_t5x") / last).is_dir()
+
+
+OBJECTIVES = sorted(path.stem for path in (ROOT / "gin" / "objectives").glob("*.gin"))
+DRAWN = ("rs_rp", "tlm", "tlm_text", "weam", "weam_text")  # while training, by each engine's own
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_both_engines_train_by_every_objective(place, user_environment, objective):
+    macros = SAME_DATA | {
+        "INITIAL_CHECKPOINT_PATH": f"'{place('theirs/checkpoint_0')}'",
+        "TRAIN_STEPS_RELATIVE": "3",
+        "TRAIN_EVAL": "None",
+    }
+    if objective.startswith(("tlm", "weam")):
+        macros["MIXTURE_OR_TASK_NAME"] = "'cldr_parallel.de'"
+    if objective == "distillation":
+        macros["TEACHER_PATH"] = f"'{place('theirs/checkpoint_6')}'"
+    found = {}
+    for engine in ("xlt_jax", "t5x"):
+        folder = place(f"{objective}_{engine}")
+        macros["MODEL_DIR"] = f"'{folder}'"
+        run(f"{engine}.train", "finetune", user_environment, objective, **macros)
+        found[engine] = [*losses(folder).values()]
+        print(engine, found[engine])
+    assert len(found["t5x"]) == len(found["xlt_jax"]) == 3
+    np.testing.assert_allclose(*found.values(), rtol=0.5 if objective in DRAWN else 1e-4)
 
 
 def test_t5x_goes_on_where_it_stopped(place, user_environment):
