@@ -40,18 +40,18 @@ class Colors:
 
 
 # Placeholders that become CSS variables; matplotlib only sees that they differ.
-PAGE = Colors("#010101", "#020202", "#030303", tuple(f"#04040{i}" for i in range(6)))
+PAGE = Colors("#010101", "#020202", "#030303", tuple(f"#04040{i}" for i in range(8)))
 # Wong 2011, Nature Methods 8: told apart without colour vision; as the page's light colours.
 PRINT = Colors(
     "#1b1b1b",
     "#5d6166",
     "#d9dce0",
-    ("#5b5f66", "#d55e00", "#0072b2", "#009e73", "#a8548c", "#9a7b00"),
+    ("#5b5f66", "#d55e00", "#0072b2", "#009e73", "#a8548c", "#9a7b00", "#56b4e9", "#8c2d04"),
 )
 _VARIABLES = {PAGE.ink: "ink", PAGE.muted: "muted", PAGE.line: "line"} | {
     color: f"arm{i}" for i, color in enumerate(PAGE.arms)
 }
-MARKERS = "osD^vP"
+MARKERS = "osD^vPX*"
 _MOST_COMPARISONS = 4  # of the scatter plots
 _ALIGNMENT = ("accuracy_cosine", "cka", "aer", "word_accuracy")  # of all measures
 _PROPERTY_LABELS = {
@@ -148,7 +148,9 @@ def scores(results: Results, colors: Colors) -> Figure:
     axes[0].set_ylim(-0.6, len(names) - 0.4)
     figure.supxlabel("score, percent", fontsize=8.5, color=colors.muted)
     handles = [
-        plt.Line2D([], [], color=colors.arm(i), marker=MARKERS[i % 6], ls="", ms=5, label=arm)
+        plt.Line2D(
+            [], [], color=colors.arm(i), marker=MARKERS[i % len(MARKERS)], ls="", ms=5, label=arm
+        )
         for i, arm in enumerate(results.arms)
     ]
     handles.append(plt.Line2D([], [], color=colors.ink, marker="|", ls="", ms=10, label="chance"))
@@ -167,7 +169,9 @@ def _draw_score(
     y = names.index(row.benchmark) + step * ((len(arms) - 1) / 2 - index)
     color = colors.arm(index)
     axis.plot([100 * found.low, 100 * found.high], [y, y], color=color, lw=1.6)
-    axis.plot(100 * found.value, y, color=color, marker=MARKERS[index % 6], ms=4.5, ls="")
+    axis.plot(
+        100 * found.value, y, color=color, marker=MARKERS[index % len(MARKERS)], ms=4.5, ls=""
+    )
     above = row.source_above_chance if english else row.above_chance
     if above is not None:
         chance = 100 * (found.value - above.value)
@@ -405,7 +409,12 @@ def alignment_by_layer(results: Results, colors: Colors) -> Figure:
     for axis, below, name in zip(*axes, names):
         for index, arm in enumerate(results.arms):
             rows = [row for row in found if row.arm == arm and name in row.values]
-            style = {"color": colors.arm(index), "marker": MARKERS[index % 6], "ms": 4, "lw": 1}
+            style = {
+                "color": colors.arm(index),
+                "marker": MARKERS[index % len(MARKERS)],
+                "ms": 4,
+                "lw": 1,
+            }
             layers = [row.layer for row in rows]
             (handles[arm],) = axis.plot(
                 layers, [100 * row.values[name].value for row in rows], **style
