@@ -67,7 +67,8 @@ def differences(results: Results) -> list[tuple[str, Mapping[str, Estimate]]]:
 
 def beside_scores(results: Results) -> dict[str, list[Point]]:
     """By measure, every arm and seed: its mean zero-shot score and the last layer's alignment."""
-    scores = {row.arm: row.by_seed for row in results.summary if row.benchmark is None}
+    whole = None if len(results.comparable) > 1 else "".join(results.comparable)
+    scores = {row.arm: row.by_seed for row in results.summary if row.benchmark == whole}
     points: dict[str, list[Point]] = {}
     for arm in results.arms:
         values = _values(results, arm)

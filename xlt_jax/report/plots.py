@@ -421,7 +421,9 @@ def alignment_by_layer(results: Results, colors: Colors) -> Figure:
             )
             mine = [point for point in points.get(name, ()) if point.arm == arm]
             values = [[100 * x for x in (one.value, one.score)] for one in mine]
-            below.plot(*zip(*values), **{**style, "lw": 0}) if values else None
+            if values:
+                below.plot(*zip(*values), **{**style, "lw": 0})
+        below.set_visible(name in points)
         axis.set_title(SHOWN[name] + (" (less is better)" if name == "aer" else ""))
         axis.set_xlabel("encoder layer")
         axis.set_xticks(sorted({row.layer for row in found}))
