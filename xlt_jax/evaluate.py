@@ -62,6 +62,7 @@ def evaluate(
     evaluator = inference_evaluator_cls(
         model.module, model.vocabulary, dataset_cfg, partitioner, on_progress=Progress()
     )
+    parallel = layers.open_tables(alignment, model.vocabulary) if alignment else []
     described = state.describe(model.module, optax.identity(), partitioner)
     opened = restore.open_weights(restore_checkpoint_cfg.path, restore_checkpoint_cfg.mode)
     params = restore.restore_params(opened, described.params, strict=restore_checkpoint_cfg.strict)
@@ -102,13 +103,13 @@ def evaluate(
     print(
         f"{len(results)} tasks, {rows:,} rows in {seconds:.1f} s: {rows / seconds:,.0f} a second."
     )
-    if alignment:
+    if alignment and not parallel:
+        print(f"No data of {alignment}: the alignment of languages is not measured.")
+    if parallel:
         print(
             f"Alignment of languages by layer, the mean over the tasks of {alignment}:", flush=True
         )
-        found = layers.measures(
-            model.module, params, model.vocabulary, alignment, on_progress=Progress("tasks")
-        )
+        found = layers.measures(model.module, params, parallel, on_progress=Progress("tasks"))
         measures.write(folder / "inference_eval", found)
         layers.show(found)
     if export_submission:

@@ -37,6 +37,11 @@ def params(network):
     return init(jax.random.key(0), ones, ones, ones)["params"]
 
 
+def measured(network, params, vocabulary, mixture, pairs):
+    tables = layers.open_tables(mixture, vocabulary)
+    return layers.measures(network, params, tables, max_pairs=pairs)
+
+
 def by_name(found, layer):
     return {one.name: one.value for one in found if one.layer == layer}
 
@@ -74,7 +79,7 @@ def test_a_language_is_aligned_with_itself(network, params, vocabulary, monkeypa
             }
 
     monkeypatch.setattr(layers, "tokens", lambda *_: Same())
-    found = layers.measures(network, params, vocabulary, "cldr_parallel.sw", max_pairs=60)
+    found = measured(network, params, vocabulary, "cldr_parallel.sw", 60)
     unique = len({tuple(Same().row(n)["inputs"]) for n in range(60)})
     assert unique == 60 and {one.layer for one in found} == {0, 1, 2}
     for layer in range(3):
@@ -85,7 +90,7 @@ def test_a_language_is_aligned_with_itself(network, params, vocabulary, monkeypa
 
 
 def test_measures_at_the_token_vectors_are_those_of_mean_vectors(network, params, vocabulary):
-    found = layers.measures(network, params, vocabulary, "cldr_parallel.de", max_pairs=40)
+    found = measured(network, params, vocabulary, "cldr_parallel.de", 40)
     table = tokens.tokens("cldr_parallel.de", "test", vocabulary, [MaskedPairs()])
     embedding = np.asarray(params["token_embedder"]["embedding"], np.float64)
     sides = [
@@ -103,7 +108,7 @@ def test_measures_at_the_token_vectors_are_those_of_mean_vectors(network, params
 
 
 def test_results_are_kept_and_shown(network, params, vocabulary, tmp_path, capsys):
-    found = layers.measures(network, params, vocabulary, "cldr_parallel.th", max_pairs=20)
+    found = measured(network, params, vocabulary, "cldr_parallel.th", 20)
     measures.write(tmp_path, found)
     assert measures.read(tmp_path) == found and measures.read(tmp_path / "none") == []
     layers.show(found)
@@ -113,4 +118,16 @@ def test_results_are_kept_and_shown(network, params, vocabulary, tmp_path, capsy
 
 def test_other_tasks_are_refused(network, params, vocabulary):
     with pytest.raises(ValueError, match="is of kind 'pair'"):
-        layers.measures(network, params, vocabulary, "cldr_pairs.de")
+        layers.open_tables("cldr_pairs.de", vocabulary)
+
+
+def test_what_cannot_be_measured_is_said_before(vocabulary, tmp_path, monkeypatch):
+    monkeypatch.setenv("XLT_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    assert layers.open_tables("parallel_text", vocabulary) == []  # a mixture that skips
+    with pytest.raises(ValueError, match=r"No task of parallel_text\.sw has data"):
+        layers.open_tables("parallel_text.sw", vocabulary)
+    (tmp_path / "parallel").mkdir()
+    (tmp_path / "parallel" / "sw.test.tsv").write_text("a\tb\n" * 3)
+    with pytest.raises(ValueError, match=r"parallel_text\.sw has 3 pairs"):
+        layers.open_tables("parallel_text", vocabulary)

@@ -22,45 +22,63 @@ from xlt_jax.evaluation import batching
 from xlt_jax.evaluation.measures import SHOWN, Measure
 from xlt_jax.metrics import representation, word_alignment
 from xlt_jax.models import mt5
+from xlt_jax.registry import benchmarks
 
 SPLITS = "test,validation,train"  # of each task the first that is there
 MAX_PAIRS = 500  # of a task: the first ones
 
 
+def open_tables(mixture: str, vocabulary: Vocabulary) -> list[TokenTable]:
+    """Of every task of parallel pairs that has data on this machine.
+
+    Args:
+        mixture: Of tasks of kind "parallel".
+        vocabulary: Of the network.
+
+    Raises:
+        ValueError: A task is of another kind or has fewer than four pairs; or none has data, unless
+            the mixture is one that skips those.
+    """
+    mixture = mixtures.get(mixture)
+    for task in mixture.tasks:
+        benchmark, _ = benchmarks.split_task(task)
+        if benchmark.kind != "parallel":
+            raise ValueError(
+                f"{task} is of kind {benchmark.kind!r}; alignment is measured on tasks of parallel "
+                "pairs, such as those of cldr_parallel."
+            )
+    missing = set(sources.missing_tasks(mixture.tasks, SPLITS))
+    chosen = [task for task in mixture.tasks if task not in missing]
+    if not chosen and not mixture.skip_missing:
+        raise ValueError(
+            f"No task of {mixture.name} has data on this machine: {' '.join(sorted(missing))}."
+        )
+    tables = [tokens(task, SPLITS, vocabulary, [MaskedPairs()]) for task in chosen]
+    for table in tables:
+        if len(table) < 4:
+            raise ValueError(
+                f"{table.name} has {len(table)} pairs; alignment is measured on 4 or more."
+            )
+    return tables
+
+
 def measures(
     network: mt5.Transformer,
     params: Params,
-    vocabulary: Vocabulary,
-    mixture: str,
+    tables: Sequence[TokenTable],
     *,
     max_pairs: int = MAX_PAIRS,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Measure]:
-    """Of every task of parallel pairs, at every depth of the encoder.
+    """Of every table of parallel pairs, at every depth of the encoder.
 
     Args:
         network: The encoder-decoder, of which the encoder is used.
         params: Its parameters.
-        vocabulary: Of the network.
-        mixture: Of tasks of kind "parallel"; those without data on this machine are left out.
-        max_pairs: Of each task, the first ones.
-        on_progress: Called with the number of tasks done, and of all.
-
-    Raises:
-        ValueError: A task is of another kind, or none has data.
+        tables: From ``open_tables``.
+        max_pairs: Of each table, the first ones; 4 or more.
+        on_progress: Called with the number of tables done, and of all.
     """
-    chosen = mixtures.get(mixture).tasks
-    missing = set(sources.missing_tasks(chosen, SPLITS))
-    chosen = [task for task in chosen if task not in missing]
-    if not chosen:
-        raise ValueError(f"No task of {mixture} has data on this machine: {' '.join(missing)}.")
-    tables = [tokens(task, SPLITS, vocabulary, [MaskedPairs()]) for task in chosen]
-    for table in tables:
-        if table.benchmark.kind != "parallel":
-            raise ValueError(
-                f"{table.name} is of kind {table.benchmark.kind!r}; alignment is measured on tasks "
-                "of parallel pairs, such as those of cldr_parallel."
-            )
     encode = jax.jit(functools.partial(_all_states, network))
     found = []
     for number, table in enumerate(tables, start=1):
@@ -88,8 +106,6 @@ def _all_states(network: mt5.Transformer, params: Params, ids_BL: Any) -> Any:
 
 
 def _of_table(encode: Callable, table: TokenTable, pairs: int) -> list[Measure]:
-    if pairs < 4:
-        raise ValueError(f"{table.name} has {pairs} pairs; alignment is measured on 4 or more.")
     rows = [table.row(number) for number in range(pairs)]
     states = [_states(encode, [row[side] for row in rows]) for side in ("inputs", "targets")]
     links = [row["links"].reshape(-1, 2) for row in rows]
