@@ -245,6 +245,23 @@ def test_strength_zero_is_the_plain_objective_and_above_it_continuous(
     assert abs(change) < 1e-3 * abs(zero) and abs(full) > 100 * abs(change)
 
 
+def test_push_and_pull_of_an_input_and_itself_is_the_plain_objective(
+    of, network, params, with_extras
+):
+    """Its robust target is the cross entropy of the other version, here of none."""
+    batch = with_extras()
+    batch["encoder_view_tokens"] = np.zeros_like(batch["encoder_view_tokens"])
+    expected = of("lm", batch)
+    for strength, tolerance in ((0.0, 1e-5), (1e-5, 1e-3)):
+        names = ("original", "push", "pull")
+        objective, _ = load(
+            "push_pull", *(f"push_pull.objective.{name} = {strength}" for name in names)
+        )
+        (total, _), gradient = differentiated(objective, network)(params, batch, KEY)
+        np.testing.assert_allclose(total, expected[0][0], rtol=tolerance)
+        assert_close(gradient, expected[1], max(tolerance, 1e-4))
+
+
 @every_objective
 def test_evaluation_draws_nothing_and_leaves_perturbations_out(name, of, with_extras):
     total = of(name, with_extras(), None)[0][0]
