@@ -28,7 +28,8 @@ def objective(
     from the encoder's output there, by the token table: the TLM loss. So is, from the same states,
     ``encoder_aligned_tokens``, the token of the other language: the word exchange of WEAM.
     Decoder targets count as in ``lm.objective``: rows of supervised tasks, of which nothing is
-    masked, and of pairs may stand in one batch.
+    masked, and of pairs may stand in one batch. Where all rows are masked a step costs 1.0 (tiny)
+    to 1.3 (mT5-small's shape) plain ones, with aligned tokens as much (CPU; ``python -m bench``).
 
     Args:
         forward: The network.
