@@ -192,7 +192,9 @@ def perturbed(dataset, augment: augmentation.Copies, task: str):
         return [columns[name] for name in names]
 
     def expand(example):
-        columns = tf.numpy_function(copies, [example["row"]], [tf.string] * len(names))
+        columns = tf.numpy_function(  # not stateful: T5X keeps the position in the data
+            copies, [example["row"]], [tf.string] * len(names), stateful=False
+        )
         return tf.data.Dataset.from_tensor_slices(
             {name: tf.ensure_shape(column, [None]) for name, column in zip(names, columns)}
         )
