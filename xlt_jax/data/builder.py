@@ -150,14 +150,21 @@ def _dataset(benchmark: Benchmark, language: str, split: str, shuffle_files: boo
 
 def _stored(table: tokens.TokenTable, shuffle_files: bool, seed):
     """Rows of a table as they are stored: their noise comes later."""
+    import numpy as np
     import tensorflow as tf
 
-    order = _order(len(table), shuffle_files, seed)
     names = list(table.row(0))
-    return tf.data.Dataset.from_generator(
-        lambda: (table.row(row) for row in order),
-        output_signature={name: tf.TensorSpec([None], tf.int32) for name in names},
-    )
+
+    def read(number: int) -> list:
+        row = table.row(number)
+        return [row[name].astype(np.int32) for name in names]
+
+    def stored(number):  # no generator: T5X could not keep the position in it
+        ids = tf.numpy_function(read, [number], [tf.int32] * len(names), stateful=False)
+        return {name: tf.ensure_shape(x, [None]) for name, x in zip(names, ids)}
+
+    order = np.asarray(_order(len(table), shuffle_files, seed), np.int64)
+    return tf.data.Dataset.from_tensor_slices(order).map(stored)
 
 
 def _order(rows: int, shuffle_files: bool, seed) -> Sequence[int]:
