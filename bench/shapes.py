@@ -21,6 +21,7 @@ TRAIN_TOKENS = BATCH_SIZE * (INPUT_TOKENS + TARGET_TOKENS)  # per step
 # The methods whose step is compared with the plain one's: see worker_ours.
 OBJECTIVES = (
     "random_perturbation", "adversarial, 3 steps", "push_pull", "consistency", "tlm", "weam",
+    "distillation, same size", "layer_aggregation", "dual_encoder",
 )  # fmt: skip
 MASKED_SHARE = 0.15
 DROPOUT_RATE, Z_LOSS, LEARNING_RATE = 0.1, 1e-4, 1e-3  # T5X's for mT5

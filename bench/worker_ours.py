@@ -1,5 +1,6 @@
 """Jobs of xlt_jax: the functions that its training and evaluation programs call."""
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -22,8 +23,17 @@ from xlt_jax.convert import huggingface, names, restore, weights
 from xlt_jax.data import formats, mixtures, vocab
 from xlt_jax.data.tokens import Ragged, TokenTable
 from xlt_jax.evaluation import zero_shot
+from xlt_jax.evaluation.teacher import Teacher
 from xlt_jax.models import mt5
-from xlt_jax.objectives import consistency, lm, masked, push_pull, robust
+from xlt_jax.objectives import (
+    consistency,
+    distillation,
+    dual_encoder,
+    lm,
+    masked,
+    push_pull,
+    robust,
+)
 from xlt_jax.registry import benchmarks, languages
 from xlt_jax.registry.benchmarks import Benchmark, Files, Request
 from xlt_jax.training import memory, optim, partition, state, step
@@ -38,6 +48,9 @@ OBJECTIVES = {
     "consistency": functools.partial(consistency.objective, z_loss=shapes.Z_LOSS),
     "tlm": functools.partial(masked.objective, z_loss=shapes.Z_LOSS),
     "weam": functools.partial(masked.objective, z_loss=shapes.Z_LOSS),
+    "distillation, same size": functools.partial(distillation.objective, z_loss=shapes.Z_LOSS),
+    "layer_aggregation": _BASE,
+    "dual_encoder": dual_encoder.objective,
 }
 _training = {}
 _evaluation = {}
@@ -61,7 +74,9 @@ def ceiling(sizes: list[int], repeats: int) -> dict:
 def train_setup(shape: str, objective: str = "") -> dict:
     """Makes the state, compiles, and takes two steps, of plain training or another objective."""
     shape = shapes.SHAPES[shape]
-    network = mt5.Transformer(_config(shape, shapes.DROPOUT_RATE))
+    config = _config(shape, shapes.DROPOUT_RATE)
+    aggregates = objective == "layer_aggregation"
+    network = mt5.Transformer(dataclasses.replace(config, layer_aggregation=aggregates))
     optimizer = optim.adafactor(shapes.LEARNING_RATE)
     partitioner = partition.Partitioner()
     train_state = state.create(network, optimizer, partitioner, jax.random.key(0))
@@ -80,6 +95,11 @@ def train_setup(shape: str, objective: str = "") -> dict:
         batches=itertools.cycle(shapes.train_batches(shape, objective=objective)),
         rng=jax.random.key(1),
     )
+    if objective.startswith("distillation"):
+        with tempfile.TemporaryDirectory() as folder:
+            write_weights(train_state.params, f"{folder}/teacher")
+            teacher = Teacher(mt5.Transformer(_config(shape, 0.0)), f"{folder}/teacher")
+        _training["shard"] = lambda batch: teacher(partitioner.shard_batch(batch))
     train(2)
     return {"parameters": parameters}
 
@@ -147,11 +167,7 @@ def evaluate_setup(shape: str, quick: bool, folder: str) -> dict:
     network = ForcedTransformer(_config(shape, 0.0))
     ids = jnp.ones((1, 1), jnp.int32)
     _evaluation["params"] = jax.jit(network.init)(jax.random.key(0), ids, ids, ids)["params"]
-    tensors = {
-        jax.tree_util.keystr(path, simple=True, separator="/"): weights.of_array(leaf, "random")
-        for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(_evaluation["params"]))
-    }
-    huggingface.write(epath.Path(folder), tensors, model_type="mt5", vocabulary={})
+    write_weights(_evaluation["params"], folder)
     compiled = {}
     for spec in shapes.eval_specs(shape.name, quick):
         for request in (Request.GENERATE, Request.RANK):
@@ -227,6 +243,15 @@ def _prompt(row) -> dict:
 def _filled(batch) -> dict:
     inputs = batch["encoder_input_tokens"]
     return {"batch_rows": len(inputs), "filled": float((inputs > 0).mean())}
+
+
+def write_weights(params, folder: str) -> None:
+    """A Hugging Face folder of these parameters."""
+    tensors = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): weights.of_array(leaf, "random")
+        for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(params))
+    }
+    huggingface.write(epath.Path(folder), tensors, model_type="mt5", vocabulary={})
 
 
 def write_folder(shape: str, folder: str) -> dict:

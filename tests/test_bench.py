@@ -213,3 +213,19 @@ def test_smallest_parts_run(tmp_path):
     assert all(item["median"] > 0 for item in written["results"])
     assert {item["system"] for item in written["skipped"]} == {parts.T5X, parts.TRANSFORMERS}
     assert "training, tiny" in run.stdout and "skipped: train, tiny, T5X" in run.stdout
+
+
+def test_every_objective_takes_a_step(tmp_path, monkeypatch):
+    """In this process, and one of them beside the plain one in processes of their own."""
+    from bench import worker_ours
+
+    assert worker_ours.OBJECTIVES.keys() == {"", *shapes.OBJECTIVES}
+    for objective in ("distillation, same size", "weam", "push_pull"):
+        worker_ours.train_setup("tiny", objective)
+        assert np.isfinite(worker_ours.train(1)["loss"])
+    monkeypatch.setattr(shapes, "OBJECTIVES", ("tlm",))
+    report = Report()
+    parts.objectives(parts.Settings(True, ("tiny",), (), sys.executable, tmp_path), report)
+    tlm, plain = report.results
+    assert (tlm.system, plain.system) == ("tlm", OURS) and len(tlm.runs) == len(plain.runs) == 2
+    assert "times the plain step" in tlm.note and report.ratio(tlm) > 0
