@@ -99,6 +99,8 @@ def corpus() -> Iterator[str]:
     for benchmark in benchmarks.all_benchmarks():
         if not benchmark.name.startswith("cldr_") or benchmark.name == BENCHMARK.name:
             continue
+        if any("-" in language for language in benchmark.languages):
+            continue  # pairs of languages bring no other text
         for language in benchmark.languages:
             rows = itertools.islice(benchmark.source(language, "train"), _PROMPTED_ROWS)
             for row in rows:
