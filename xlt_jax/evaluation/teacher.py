@@ -43,8 +43,8 @@ class Teacher:
         if top is not None and top < 1:
             raise ValueError(f"top is {top}: give the number of logits to keep, or None for all.")
         own = partitioner if isinstance(partitioner, partition.Partitioner) else None
-        context = (own or partition.Partitioner()).context
-        described = state.describe(module, optax.identity(), own or partition.Partitioner()).params
+        used = own or partition.Partitioner()
+        described = state.describe(module, optax.identity(), used).params
         opened = restore.open_weights(os.fspath(path))
         self._params = restore.restore_params(opened, described)
         if own is None:  # of one device, and wherever a batch is
@@ -52,7 +52,7 @@ class Teacher:
         forward = step.make_forward(module)
 
         def added(params: Any, batch: Batch) -> dict[str, Array]:
-            with context():
+            with used.context():
                 logits_BTV = forward(params, batch, None).logits.astype(jnp.float32)
             if top is None:
                 return {"teacher_logits": logits_BTV}

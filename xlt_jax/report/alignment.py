@@ -1,5 +1,6 @@
 """Alignment of languages inside the encoders of the arms, by layer, and beside their scores."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -33,25 +34,25 @@ class Point:
     value: float
 
 
-def rows(results: Results) -> list[AlignmentRow]:
+@functools.lru_cache(maxsize=1)  # the table, and each drawing of the figure, ask
+def rows(results: Results) -> tuple[AlignmentRow, ...]:
     """Of every arm and layer."""
-    found = {arm: _values(results, arm) for arm in results.arms}
-    return [
+    return tuple(
         AlignmentRow(
             arm,
             layer,
             {name: _estimate(values[layer, name]) for name in SHOWN if (layer, name) in values},
         )
-        for arm, values in found.items()
+        for arm, values in _values(results).items()
         for layer in sorted({layer for layer, _ in values})
-    ]
+    )
 
 
 def differences(results: Results) -> list[tuple[str, Mapping[str, Estimate]]]:
     """Of every comparison the arm minus the baseline at the last layer, paired, by measure."""
     table = []
     for comparison in results.comparisons:
-        arm, baseline = (_values(results, one) for one in (comparison.arm, comparison.baseline))
+        arm, baseline = (_values(results)[one] for one in (comparison.arm, comparison.baseline))
         shared = arm.keys() & baseline.keys()
         last = max((layer for layer, _ in shared), default=None)
         found = {
@@ -70,8 +71,7 @@ def beside_scores(results: Results) -> dict[str, list[Point]]:
     whole = None if len(results.comparable) > 1 else "".join(results.comparable)
     scores = {row.arm: row.by_seed for row in results.summary if row.benchmark == whole}
     points: dict[str, list[Point]] = {}
-    for arm in results.arms:
-        values = _values(results, arm)
+    for arm, values in _values(results).items():
         last = max((layer for layer, _ in values), default=None)
         for name in SHOWN:
             for seed, by_language in values.get((last, name), {}).items():
@@ -81,12 +81,14 @@ def beside_scores(results: Results) -> dict[str, list[Point]]:
     return points
 
 
-def _values(results: Results, arm: str) -> dict[Where, Values]:
-    found: dict[Where, dict[int | None, dict[str, float]]] = {}
-    for (name, seed), stages in results.study.scored.items():
-        for stage in stages if name == arm else ():
+@functools.lru_cache(maxsize=1)  # each file is read once
+def _values(results: Results) -> dict[str, dict[Where, Values]]:
+    """What every arm's scored stages measured."""
+    found: dict[str, dict[Where, dict]] = {arm: {} for arm in results.arms}
+    for (arm, seed), stages in results.study.scored.items():
+        for stage in stages if arm in found else ():
             for one in measures.read(score_folder(stage.folder)):
-                by_seed = found.setdefault((one.layer, one.name), {})
+                by_seed = found[arm].setdefault((one.layer, one.name), {})
                 by_seed.setdefault(seed, {})[one.language] = one.value
     return found
 
