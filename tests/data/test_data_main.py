@@ -333,6 +333,7 @@ def test_align_writes_links_that_parallel_text_reads(folder, capsys):
     ("name", "content", "message"),
     [
         ("a.tsv", "a\tb\nno tab\n", "line 2, has no tab"),
+        ("a.tsv", "a\tb\t0-0\tmore\n", "line 1, has 4 fields"),
         ("a.txt", "a b\n", "'|||'"),
         ("missing.tsv", None, "No such file"),
     ],

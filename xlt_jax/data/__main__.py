@@ -472,11 +472,12 @@ def _align(options: argparse.Namespace) -> int:
     is_table = ".tsv" in options.file.suffixes
     if is_table:
         fields = [line.split("\t") for line in lines]
-        wrong = next((number for number, row in enumerate(fields) if len(row) < 2), None)
+        wrong = next((number for number, row in enumerate(fields) if len(row) not in (2, 3)), None)
         if wrong is not None:
+            what = "no tab" if len(fields[wrong]) == 1 else f"{len(fields[wrong])} fields"
             raise ValueError(
-                f"{options.file}, line {wrong + 1}, has no tab: {lines[wrong][:80]!r}. Give a "
-                "sentence, a tab and its translation in each line."
+                f"{options.file}, line {wrong + 1}, has {what}: {lines[wrong][:80]!r}. Give a "
+                "sentence, a tab and its translation in each line, and at most links after them."
             )
         pairs = [tuple(augmentation.words(text) for text in row[:2]) for row in fields]
     else:
