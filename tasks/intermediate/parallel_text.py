@@ -32,7 +32,7 @@ def read(path, language: str) -> Iterator[Row]:
         row = {"language": language, "source": fields[0], "target": fields[1]}
         if len(fields) == 3:
             try:
-                row["alignment"] = [list(i) for i in pharaoh.read_links([fields[2]])[0].sure]
+                row["alignment"] = [list(link) for link in pharaoh.read_line(fields[2]).sure]
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {error}") from error
         yield row

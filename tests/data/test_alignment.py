@@ -427,7 +427,9 @@ def test_possible_links():
 
 @pytest.mark.parametrize("wrong", ["3", "1-", "-1-2", "1-2-3", "1:2", "a-b", "1-0"])
 def test_wrong_links_name_their_line(wrong):
-    with pytest.raises(ValueError, match=rf"Line 2 has '{wrong}'\. Allowed .* counted from 1"):
+    with pytest.raises(
+        ValueError, match=rf"Line 2: '{wrong}' is no link\. Allowed .* counted from 1"
+    ):
         pharaoh.read_links(["1-1", f"1-2 {wrong}"], first=1)
 
 

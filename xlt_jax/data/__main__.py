@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rich import box
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from xlt_jax import files
@@ -482,11 +483,24 @@ def _align(options: argparse.Namespace) -> int:
         pairs = [tuple(augmentation.words(text) for text in row[:2]) for row in fields]
     else:
         pairs = pharaoh.read_pairs(lines)
-    methods = {"fast_align": alignment.fast_align, "eflomal": alignment.eflomal_align}
-    try:
-        links = methods[options.method](pairs, symmetrisation=options.symmetrisation)
-    except ImportError as error:
-        raise ValueError(str(error)) from error
+    with Progress(console=Console(stderr=True)) as bar:
+        if options.method == "fast_align":
+            directions = 1 if options.symmetrisation in alignment.ONE_DIRECTION else 2
+            num_steps = directions * (alignment.ITERATIONS + 1)
+            steps = bar.add_task("words", total=num_steps, completed=-directions)
+
+            def advance(step: str) -> None:
+                bar.update(steps, description=step, advance=1)
+
+            links = alignment.fast_align(
+                pairs, symmetrisation=options.symmetrisation, advance=advance
+            )
+        else:
+            bar.add_task("eflomal", total=None)
+            try:
+                links = alignment.eflomal_align(pairs, symmetrisation=options.symmetrisation)
+            except ImportError as error:
+                raise ValueError(str(error)) from error
     made = pharaoh.links_as_text(links)
     if is_table:
         made = ["\t".join([*row[:2], link]) for row, link in zip(fields, made)]

@@ -24,6 +24,7 @@ ONE_DIRECTION = ("forward", "reverse")
 GROWN = ("grow-diag", "grow-diag-final", "grow-diag-final-and")
 SYMMETRISATIONS = (*ONE_DIRECTION, "intersection", "union", *GROWN)
 UNSEEN = 1e-9  # theta of what training has not seen, and of everything before the first M step
+ITERATIONS = 5
 TENSION_STEPS, TENSION_RATE, TENSION_RANGE = 8, 20.0, (0.1, 14.0)
 _CHUNK_CELLS = 1 << 20  # worked on at a time, which bounds the memory
 _NEIGHBOURS = [step for step in itertools.product((-1, 0, 1), repeat=2) if step != (0, 0)]
@@ -59,7 +60,7 @@ def train(
     pairs: Sequence[Pair],
     *,
     reverse: bool = False,
-    iterations: int = 5,
+    iterations: int = ITERATIONS,
     p0: float = 0.08,
     tension: float | None = 4.0,
     optimise_tension: bool = True,
@@ -83,7 +84,7 @@ def train(
         optimise_tension: Fit it, from the second iteration on.
         alpha: Dirichlet prior of the translations, estimated by mean-field variational Bayes; None:
             maximum likelihood.
-        advance: Called with each step that begins.
+        advance: Called with each of the ``iterations + 1`` steps that begins.
 
     Raises:
         ValueError: An option out of its range.

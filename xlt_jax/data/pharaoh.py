@@ -30,17 +30,29 @@ def read_links(lines: Iterable[str], *, first: int = 0) -> list[Gold]:
     """
     found = []
     for number, line in enumerate(lines, start=1):
-        kinds: dict[bool, set] = {True: set(), False: set()}
-        for item in line.split():
-            link = _LINK.fullmatch(item)
-            if link is None or min(int(link[1]), int(link[3])) < first:
-                raise ValueError(
-                    f"Line {number} has {item!r}. Allowed are i-j for a sure and i?j or ipj for a "
-                    f"possible link, words counted from {first}."
-                )
-            kinds[link[2] == "-"].add((int(link[1]) - first, int(link[3]) - first))
-        found.append(Gold(tuple(sorted(kinds[True])), tuple(sorted(kinds[True] | kinds[False]))))
+        try:
+            found.append(read_line(line, first=first))
+        except ValueError as error:
+            raise ValueError(f"Line {number}: {error}") from error
     return found
+
+
+def read_line(line: str, *, first: int = 0) -> Gold:
+    """The alignment of one pair, as ``read_links`` has it.
+
+    Raises:
+        ValueError: Not a link, or a word before the first.
+    """
+    kinds: dict[bool, set] = {True: set(), False: set()}
+    for item in line.split():
+        link = _LINK.fullmatch(item)
+        if link is None or min(int(link[1]), int(link[3])) < first:
+            raise ValueError(
+                f"{item!r} is no link. Allowed are i-j for a sure and i?j or ipj for a possible "
+                f"link, words counted from {first}."
+            )
+        kinds[link[2] == "-"].add((int(link[1]) - first, int(link[3]) - first))
+    return Gold(tuple(sorted(kinds[True])), tuple(sorted(kinds[True] | kinds[False])))
 
 
 def links_as_text(alignments: Iterable[Links], *, first: int = 0) -> list[str]:
