@@ -25,7 +25,7 @@ def objective(
 
         CE(g(x), y) + strength (KL(g(x) || g(x')) + KL(g(x') || g(x))) / 2    summed over targets
 
-    A step costs 1.7 to 1.8 plain ones and, at mT5-small's shape, 3 GiB more (CPU; ``python -m
+    A step costs 1.8 plain ones and, at mT5-small's shape, 3 GiB more (CPU; ``python -m
     bench``).
 
     Args:

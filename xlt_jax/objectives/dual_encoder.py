@@ -21,7 +21,8 @@ def objective(
     """Cross entropy of finding each row's target among the targets of the batch, summed over rows.
 
     Inputs and targets are read by the same encoder, and their vectors are those of
-    ``decoding.embed``: the mean over tokens, of length 1. The decoder is not used.
+    ``decoding.embed``: the mean over tokens, of length 1. The decoder is not used: a step costs 0.9
+    (tiny) to 0.4 (mT5-small's shape) of a plain one (CPU; ``python -m bench``).
 
     Args:
         forward: Gives the encoder's states.

@@ -37,8 +37,8 @@ def objective(
     """The two-stream loss of embedding push (EPT), attention pull (APT) and robust target.
 
     Cross entropies are means over target tokens, as ``lm.objective``'s. Push and pull are means
-    over examples, each counted by its target tokens. No gradient is stopped. A step costs 1.8 plain
-    ones and, at mT5-small's shape, 4 GiB more (CPU; ``python -m bench``).
+    over examples, each counted by its target tokens. No gradient is stopped. A step costs 1.7 to
+    1.9 plain ones and, at mT5-small's shape, 4 to 5 GiB more (CPU; ``python -m bench``).
 
     Args:
         forward: The network.

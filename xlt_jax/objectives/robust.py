@@ -46,7 +46,7 @@ def adversarial(
     """The base objective under the worst perturbation that projected gradient ascent finds (ADV).
 
     Costs ``steps`` passes without gradients of parameters, and one plain step: with 3 steps 2.2 to
-    2.5 times a plain one and its memory (CPU, mT5-small's shape and a tiny one; ``python -m
+    2.6 times a plain one and its memory (CPU, mT5-small's shape and a tiny one; ``python -m
     bench``).
 
     Args:

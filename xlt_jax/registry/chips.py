@@ -49,7 +49,7 @@ CHIPS = tuple(
 
 
 def of_device_kind(device_kind: str) -> Chip | None:
-    """The chip of ``jax.devices()[0].device_kind``; None of one that is not known, such as a CPU."""
+    """The chip of ``jax.devices()[0].device_kind``; None where it is not known, as of a CPU."""
     fitting = [chip for chip in CHIPS if device_kind.startswith(chip.device_kind)]
     return max(fitting, key=lambda chip: len(chip.device_kind), default=None)
 
