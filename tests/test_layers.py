@@ -15,6 +15,7 @@ LAYERS = [
     {"evaluation"},
     {"recipes", "report"},
     {"configuration"},
+    {"run_log"},
     {"engine", "t5x_adapter", "train", "evaluate", "score", "aot"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -1,30 +1,27 @@
 """``python -m xlt_jax.train``: trains, evaluates and saves; the loop, top to bottom."""
 
 import dataclasses
-import json
 import os
-import queue
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
 
-from xlt_jax import configuration, files
+from xlt_jax import configuration, run_log
 from xlt_jax.arrays import Params
 from xlt_jax.convert import restore
 from xlt_jax.data import budget, features, record, tokens
 from xlt_jax.data.augmentation import Augmentation
 from xlt_jax.data.vocab import Vocabulary
-from xlt_jax.evaluation import predictions, zero_shot
-from xlt_jax.evaluation.tensorboard import ScalarWriter
-from xlt_jax.training import checkpoint, flops, partition, state, step
-from xlt_jax.training.config import CheckpointConfig, DatasetConfig, SaveCheckpointConfig
+from xlt_jax.evaluation import predictions, selection, zero_shot
+from xlt_jax.training import checkpoint, flops, partition, prefetch, state, step
+from xlt_jax.training.config import CheckpointConfig, DatasetConfig
 from xlt_jax.training.model import EncoderDecoderModel, Trainer, check_whole_batches
 
 
@@ -107,7 +104,7 @@ def train(
         evaluator = inference_evaluator_cls(
             model.module, model.vocabulary, infer_eval_dataset_cfg, partitioner
         )
-    check_selection(checkpoint_cfg.save, trainer, evaluator)
+    selection.check(checkpoint_cfg.save, trainer, evaluator)
 
     # ---------------------------------------------------------------- state: resumed, given or new
     optimizer = model.optimizer_def(trainer.learning_rate_fn)
@@ -115,7 +112,7 @@ def train(
     base_rng = jax.random.key(random_seed)
     initial = checkpoint_cfg.restore
     run = {"first_step": 0, "initial_checkpoint": initial.path if initial else None}
-    patience = Patience(checkpoint_cfg.save, trainer.early_stop)
+    patience = selection.Patience(checkpoint_cfg.save, trainer.early_stop)
     seen = np.zeros(len(tables), np.int64)  # examples of each task since the run's first step
     if saver.latest_step() is not None:
         train_state, saved = saver.restore(described)
@@ -166,7 +163,7 @@ def train(
     eval_step = step.make_eval_step(forward, model.objective, partitioner)
 
     # ---------------------------------------------------------------- the loop
-    log = RunLog(folder, total_steps, jax.process_index() == 0)
+    log = run_log.RunLog(folder, total_steps, jax.process_index() == 0)
     log.start(now, described, tables, train_dataset_cfg.task_feature_lengths, summarize_config_fn)
     drawn = (total_steps - run["first_step"]) * stream.examples_per_batch
     sizes = {table.name: table.size for table in tables}
@@ -193,7 +190,7 @@ def train(
         measure_forgetting()
     compiled = None
     left = 0 if patience.spent else total_steps - now  # spent: this run stopped early before
-    for batch, stream_state, examples in prefetch(stream, partitioner.shard_batch, left):
+    for batch, stream_state, examples in prefetch.batches(stream, partitioner.shard_batch, left):
         if trainer.teacher:
             batch = trainer.teacher(batch)
         if compiled is None:
@@ -260,84 +257,6 @@ def train(
     return now
 
 
-# ------------------------------------------------------------------------------------- selection
-class Patience:
-    """Counts evaluations without a better score; its state goes into checkpoints."""
-
-    def __init__(self, save: SaveCheckpointConfig, evaluations: int | None):
-        self._metric, self._evaluations = save.keep_best_metric, evaluations
-        self._sign = 1 if save.keep_best_mode == "max" else -1
-        self._best: float | None = None
-        self._waited = 0
-
-    def state(self) -> dict:
-        """JSON; see ``restore``."""
-        return {"best": self._best, "waited": self._waited}
-
-    def restore(self, state: Mapping[str, Any] | None) -> None:
-        """Goes on from ``state()``; None in checkpoints of older versions."""
-        if state:
-            self._best, self._waited = state["best"], state["waited"]
-
-    def take(self, scores: Mapping[str, float]) -> None:
-        """Counts one evaluation."""
-        if self._metric is None:
-            return
-        if self._metric not in scores:
-            raise ValueError(
-                f"KEEP_BEST_METRIC is {self._metric!r}; the evaluation gives {', '.join(scores)}."
-            )
-        value = scores[self._metric]
-        if self._best is None or self._sign * (value - self._best) > 0:
-            self._best, self._waited = value, 0
-        else:
-            self._waited += 1
-
-    @property
-    def spent(self) -> bool:
-        """Whether training should end."""
-        return self._evaluations is not None and self._waited >= self._evaluations
-
-    @property
-    def words(self) -> str:
-        """Why."""
-        return f"{self._waited} evaluations without a {self._metric} better than {self._best:.4f}"
-
-
-def check_selection(
-    save: SaveCheckpointConfig, trainer: Trainer, evaluator: zero_shot.Evaluator | None
-) -> None:
-    """Refuses a selection of checkpoints that no evaluation serves.
-
-    Raises:
-        ValueError: There is no metric or evaluation to select by, or it has no such metric.
-    """
-    if trainer.early_stop is not None and save.keep_best_metric is None:
-        raise ValueError(
-            f"EARLY_STOP is {trainer.early_stop}, but nothing says what is better: set "
-            "KEEP_BEST_METRIC, such as 'mean/english'."
-        )
-    if save.keep_best_metric is None:
-        return
-    if evaluator is None:
-        raise ValueError(
-            f"KEEP_BEST_METRIC is {save.keep_best_metric!r}, but nothing is evaluated: set "
-            "INFER_EVAL = @infer_eval/engine.DatasetConfig()."
-        )
-    blank = {}
-    for task, table in evaluator.tables.items():
-        main = table.benchmark.main_metric
-        blank[task] = predictions.TaskResult({main: 0.0}, main, 0, None, 0, ())
-    names = predictions.scalars(blank)
-    if save.keep_best_metric not in names and (
-        save.keep_best_metric.rpartition("/")[0] not in evaluator.tables
-    ):
-        raise ValueError(
-            f"KEEP_BEST_METRIC is {save.keep_best_metric!r}; EVAL_MIXTURE gives "
-            f"{', '.join(sorted(names))}."
-        )
-
-
 # ------------------------------------------------------------------------------------- data
 def open_stream(
     config: DatasetConfig, vocabulary: Vocabulary, augmentations: Sequence[Augmentation] = ()
@@ -373,183 +292,11 @@ def open_eval_batches(
     return [next(stream).arrays for _ in range(eval_steps)]
 
 
-def prefetch(
-    stream: features.BatchStream, shard_batch: Callable, batches: int, ahead: int = 2
-) -> Iterator[tuple[dict[str, jax.Array], dict, np.ndarray]]:
-    """(batch on the device, stream state after it, examples per task), made in a thread."""
-    ready: queue.Queue = queue.Queue(ahead)
-    ended = threading.Event()
-
-    def produce() -> None:
-        try:
-            for _ in range(batches):
-                made = next(stream)
-                item = (shard_batch(made.arrays), stream.state(), made.examples)
-                while not ended.is_set():
-                    try:
-                        ready.put(item, timeout=0.1)
-                        break
-                    except queue.Full:
-                        continue
-                if ended.is_set():
-                    return
-            ready.put(None)
-        except BaseException as error:
-            ready.put(error)
-
-    threading.Thread(target=produce, daemon=True).start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        ended.set()
-
-
 # ------------------------------------------------------------------------------------- metrics
 def mean_loss(eval_step: Callable, params, batches: list, partitioner) -> dict[str, float]:
     """Token-weighted means over the evaluation batches."""
     totals = [eval_step(params, partitioner.shard_batch(batch)) for batch in batches]
-    return weighted_means(jax.device_get(totals))
-
-
-def weighted_means(metrics: list[Mapping[str, Any]]) -> dict[str, float]:
-    """Means of the logs that are (sum, weight)."""
-    means = {}
-    for name, value in metrics[0].items():
-        if isinstance(value, tuple):
-            total, weight = (sum(float(entry[name][part]) for entry in metrics) for part in (0, 1))
-            means[name] = total / max(weight, 1e-9)
-    return means
-
-
-class RunLog:
-    """A run's lines on the screen, metrics.jsonl and TensorBoard; only process 0 writes."""
-
-    def __init__(self, folder: epath.Path, total_steps: int, writes: bool):
-        self._folder, self._total_steps, self._writes = folder, total_steps, writes
-        self._time = self._start_time = time.monotonic()
-        self._start_step = self._step = None
-        self._lines: list[str] = []  # of metrics.jsonl
-        self.flops_per_step: float | None = None
-
-    def start(self, number: int, described, tables, lengths, summarize_config_fn) -> None:
-        """Says what will be trained on what, and warns of rows that are cut."""
-        if not self._writes:
-            return
-        self._train = ScalarWriter(self._folder / "train")
-        self._training_eval = ScalarWriter(self._folder / "training_eval")
-        if (self._folder / "metrics.jsonl").exists():  # resumed: forget what came after
-            lines = (self._folder / "metrics.jsonl").read_text().splitlines()
-            self._lines = [line for line in lines if json.loads(line)["step"] <= number]
-        rows = sum(map(len, tables))
-        print(
-            f"{state.num_parameters(described.params):,} parameters, {jax.device_count()} "
-            f"{jax.devices()[0].platform} device(s), {len(tables)} tasks with {rows:,} rows."
-        )
-        for field in ("inputs", "targets"):
-            cut = sum(
-                int((table.field(field).lengths > lengths[field]).sum())
-                for table in tables
-                if not table.noise
-            )
-            if cut:
-                print(f"Warning: {cut:,} of {rows:,} {field} exceed {lengths[field]} tokens: cut.")
-        files.write_text(self._folder / "parameters.txt", state.parameter_table(described.params))
-        summarize_config_fn(self._folder, self._train, number)
-
-    def say(self, sentence: str | None) -> None:
-        """Prints a line, once for all processes; None for nothing."""
-        if self._writes and sentence:
-            print(sentence, flush=True)
-
-    def train(self, number: int, metrics: list[Mapping[str, Any]]) -> None:
-        """Logs the means over the steps since the last call."""
-        if not self._writes:
-            return
-        seconds, self._time = time.monotonic() - self._time, time.monotonic()
-        if not all(entry["finite"] for entry in metrics):
-            print(f"\nWarning: loss or gradient was not finite before step {number:,}.")
-        scalars = {
-            "loss": float(np.mean([entry["loss"] for entry in metrics])),
-            **weighted_means(metrics),
-            "grad_norm": float(np.mean([entry["grad_norm"] for entry in metrics])),
-            "learning_rate": float(metrics[-1]["learning_rate"]),
-            "tokens_per_s": sum(float(entry["tokens"]) for entry in metrics) / seconds,
-            "steps_per_s": len(metrics) / seconds,
-        }
-        self._train.write(number, scalars)
-        cost = {"flops_per_step": self.flops_per_step}
-        self._lines.append(json.dumps({"step": number, **scalars, **cost}))
-        if self._start_step is None:  # the first period holds the compilation
-            self._start_step, self._start_time = number, self._time
-            left = "?"
-        else:
-            rate = (number - self._start_step) / (self._time - self._start_time)
-            left = configuration.duration((self._total_steps - number) / rate)
-        line = (
-            f"step {number:,}/{self._total_steps:,}  loss {scalars['nll']:.3f}  "
-            f"accuracy {scalars['accuracy']:.3f}  lr {scalars['learning_rate']:.2g}  "
-            f"grad {scalars['grad_norm']:.3g}  {scalars['tokens_per_s']:,.0f} tokens/s  left {left}"
-        )
-        configuration.show_progress(line)
-
-    def loss(self, number: int, means: Mapping[str, float]) -> None:
-        """Logs the loss on the evaluation split."""
-        if self._writes:
-            self._training_eval.write(number, means)
-            configuration.end_progress()
-            print(
-                "  validation: " + "  ".join(f"{k} {v:.3f}" for k, v in means.items()), flush=True
-            )
-
-    def forgetting(self, number: int, mixture: str, means: Mapping[str, float]) -> None:
-        """Logs the loss on what an earlier stage was trained on."""
-        if self._writes:
-            value = {f"forgetting/{mixture}/nll": means["nll"]}
-            self._training_eval.write(number, value)
-            self._lines.append(json.dumps({"step": number, **value}))
-            configuration.end_progress()
-            print(f"  {mixture}: nll {means['nll']:.3f}", flush=True)
-
-    def examples(self, number: int, examples: Mapping[str, int]) -> None:
-        """Logs how many examples of each task, benchmark and language have been seen."""
-        if not self._writes:
-            return
-        scalars: dict[str, int] = {}
-        for task, count in examples.items():
-            benchmark, language = task.rsplit(".", 1)
-            for name in (f"task/{task}", f"benchmark/{benchmark}", f"language/{language}"):
-                scalars[f"examples/{name}"] = scalars.get(f"examples/{name}", 0) + count
-        self._train.write(number, scalars)
-        self._write_lines()
-
-    def scores(self, number: int, scores: Mapping[str, float]) -> None:
-        """Logs a zero-shot evaluation and shows its means."""
-        if self._writes:
-            configuration.end_progress()
-            self._training_eval.write(number, scores)
-            shown = "  ".join(f"{k} {v:.3f}" for k, v in scores.items() if k.startswith("mean/"))
-            print(f"  zero-shot: {shown}", flush=True)
-
-    def finish(self) -> None:
-        """Closes the files."""
-        if self._writes:
-            configuration.end_progress()
-            self._write_lines()
-            self._train.close()
-            self._training_eval.close()
-
-    def keep(self) -> None:
-        """Puts metrics.jsonl on disk, so that a checkpoint never knows more than it."""
-        if self._writes:
-            self._write_lines()
-
-    def _write_lines(self) -> None:
-        files.write_text(
-            self._folder / "metrics.jsonl", "".join(f"{line}\n" for line in self._lines)
-        )
+    return run_log.weighted_means(jax.device_get(totals))
 
 
 class StopSignal:
