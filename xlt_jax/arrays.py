@@ -20,16 +20,29 @@ Batch = Mapping[str, Array]  # seqio's names: encoder_input_tokens, decoder_targ
 
 
 @struct.dataclass
+class UnscoredTokens:
+    """Logits that are yet to be made, in parts: ``states @ kernel``."""
+
+    states: Array  # BTD
+    kernel: Array  # DV, float32
+    chunks: int = struct.field(pytree_node=False)
+    row_parts: int = struct.field(pytree_node=False)  # over which devices split the rows
+
+
+@struct.dataclass
 class Outputs:
     """What a network returns to an objective."""
 
-    logits: Array | None  # BTV, float32; None of a batch without decoder features
+    # BTV, float32; None of a batch without decoder features. With may_chunk=True perhaps
+    # UnscoredTokens, likewise token_logits.
+    logits: Array | UnscoredTokens | None
     encoded: Array  # BLD, after the encoder's final norm or the layer asked for
     # With probe=True: token vectors as the first layer reads them, BLD, and of each encoder layer
     # the attention probabilities, float32 BHLL (a tuple, or stacked where layers are scanned).
     embedded: Array | None = None
     attentions: Any = None
-    token_logits: Array | None = None  # BKV, float32, of the encoder at the positions asked for
+    # BKV, float32, of the encoder at the positions asked for
+    token_logits: Array | UnscoredTokens | None = None
 
 
 @struct.dataclass
@@ -47,8 +60,8 @@ class Loss:
     logs: Mapping[str, tuple[Array, Array]]
 
 
-# forward(params, batch, rng, encoder_layer=None, *, perturb=None, probe=False, positions_BK=None)
-# -> Outputs; see training.step.make_forward. rng None means no dropout.
+# forward(params, batch, rng, encoder_layer=None, *, perturb=None, probe=False, positions_BK=None,
+# may_chunk=False) -> Outputs; see training.step.make_forward. rng None means no dropout.
 Forward = Callable[..., Outputs]
 # objective(forward, params, batch, rng) -> Loss; rng None means evaluation, nothing is drawn. One
 # that compares the rows of a batch with each other has the attribute compares_rows = True: it can

@@ -202,7 +202,7 @@ def test_eight_devices_equal_one(model, tables, pooled, num_partitions):
             few,
             Numbers(),
             shard_batch=partitioner.shard_batch,
-            row_multiple=partitioner.mesh.shape["data"],
+            row_multiple=partitioner.rows_multiple,
         )
     assert result == {task: pooled[task] for task in few}
 

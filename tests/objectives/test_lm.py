@@ -4,15 +4,26 @@ import numpy as np
 import optax
 import pytest
 
-from xlt_jax.arrays import Outputs
+from xlt_jax.arrays import Outputs, UnscoredTokens
 from xlt_jax.objectives import lm
 
 VOCAB = 11
 
 
-def fake_forward(params, batch, rng):
+def fake_forward(params, batch, rng, may_chunk=False):
     """Logits that depend on the inputs of a position only: params["table"][token]."""
     return Outputs(logits=params["table"][batch["decoder_input_tokens"]], encoded=None)
+
+
+def chunked_forward(chunks, row_parts):
+    """The same logits, yet to be made."""
+
+    def forward(params, batch, rng, may_chunk=False):
+        states_BTD = jax.nn.one_hot(batch["decoder_input_tokens"], VOCAB)
+        unscored = UnscoredTokens(states_BTD, params["table"], chunks, row_parts)
+        return Outputs(logits=unscored if may_chunk else None, encoded=None)
+
+    return forward
 
 
 @pytest.fixture
@@ -47,10 +58,17 @@ def naive_total(params, batch, label_smoothing, z_loss):
 @pytest.mark.parametrize(
     "label_smoothing,z_loss", [(0.0, 0.0), (0.1, 0.0), (0.0, 1e-2), (0.2, 1e-2)]
 )
-def test_value_and_gradient_equal_the_naive_formula(params, batch, label_smoothing, z_loss):
+@pytest.mark.parametrize(
+    "forward",
+    [fake_forward, *(chunked_forward(*sizes) for sizes in ((2, 1), (3, 3), (5, 2), (9, 1)))],
+    ids=["whole", "2 chunks", "3 chunks, 3 parts", "a chunk for each position", "more chunks"],
+)
+def test_value_and_gradient_equal_the_naive_formula(
+    params, batch, label_smoothing, z_loss, forward
+):
     def ours(params):
         options = dict(label_smoothing=label_smoothing, z_loss=z_loss)
-        return lm.objective(fake_forward, params, batch, None, **options).total
+        return lm.objective(forward, params, batch, None, **options).total
 
     value, gradient = jax.value_and_grad(ours)(params)
     expected, expected_gradient = jax.value_and_grad(naive_total)(
@@ -70,6 +88,14 @@ def test_logs_leave_out_smoothing_and_z_loss(params, batch):
     np.testing.assert_allclose(loss.logs["nll"][0], (nll * weights).sum(), rtol=1e-5)
     np.testing.assert_allclose(loss.logs["accuracy"][0], (correct * weights).sum())
     assert loss.weight == loss.logs["nll"][1] == loss.logs["accuracy"][1] == weights.sum()
+
+
+def test_logs_of_chunks_equal_those_of_whole_logits(params, batch):
+    whole, chunked = (
+        lm.objective(forward, params, batch, None, label_smoothing=0.1, z_loss=1e-2)
+        for forward in (fake_forward, chunked_forward(2, 3))
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), whole, chunked)
 
 
 def test_nll_has_a_gradient_of_its_own(batch, params):

@@ -87,7 +87,7 @@ def test_batches_are_split_over_the_data_axis(make_batch):
 def test_partitions_must_divide_the_devices():
     for wrong in (0, 3, 16):
         with pytest.raises(ValueError, match=f"num_partitions is {wrong}.* 8 devices.*1, 2, 4, 8"):
-            Partitioner(wrong)
+            _ = Partitioner(wrong).mesh
 
 
 def test_batch_must_be_divisible(make_batch):

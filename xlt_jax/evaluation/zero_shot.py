@@ -469,6 +469,6 @@ def of_mixture(
         missing=lacking,
         max_input_length=config.task_feature_lengths["inputs"],
         shard_batch=partitioner.shard_batch,
-        row_multiple=partitioner.mesh.shape["data"],
+        row_multiple=partitioner.rows_multiple,
         **options,
     )

@@ -41,6 +41,69 @@ DENSE_INIT = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 BIAS_INIT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
 
 
+def constrain(x: Array, names: tuple[str, ...]) -> Array:
+    """``x`` split by its logical axes; an axis that its devices do not divide stays whole."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return x
+    spec = [
+        axes if size % _parts(mesh, axes) == 0 else None
+        for size, axes in zip(x.shape, partitioning.logical_to_mesh_axes(names), strict=True)
+    ]
+    return jax.lax.with_sharding_constraint(x, jax.sharding.PartitionSpec(*spec))
+
+
+def together(x_BLD: Array) -> Array:
+    """Activations whose rows are split and nothing else: what projections read."""
+    return constrain(x_BLD, ("batch", "length", "embed"))
+
+
+def between(x_BLD: Array) -> Array:
+    """Activations between sublayers, along the length too if the partitioner says so.
+
+    Source: sequence parallelism, Korthikanti et al. 2022, arXiv:2205.05198.
+    """
+    return constrain(x_BLD, ("batch", "split_length", "embed"))
+
+
+def row_parts() -> int:
+    """Parts into which the partitioner splits the rows of a batch; 1 outside its context."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if mesh.empty else _parts(mesh, partitioning.logical_to_mesh_axes(("batch",))[0])
+
+
+def _parts(mesh: jax.sharding.AbstractMesh, axes: str | tuple[str, ...] | None) -> int:
+    names = (axes,) if isinstance(axes, str) else axes or ()
+    return math.prod(mesh.shape[name] for name in names)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def whole(weights: Array, axes: tuple[str, ...], dtype: jnp.dtype) -> Array:
+    """Weights in ``dtype``, the parts gathered that fully sharded data keeps on other devices.
+
+    Their gradient is scattered to the parts again; without this rule every device would add up all
+    of it.
+
+    Args:
+        weights: Float32, laid out by ``axes``.
+        axes: Logical axes; "embed" is the one to gather.
+        dtype: Cast before the gathering, which then moves half the bytes.
+    """
+    return _whole_forward(weights, axes, dtype)[0]
+
+
+def _whole_forward(weights, axes, dtype):
+    names = tuple("whole" if axis == "embed" else axis for axis in axes)
+    return constrain(weights.astype(dtype), names), None
+
+
+def _whole_backward(axes, dtype, _, gradient):
+    return (constrain(gradient.astype(jnp.float32), axes),)
+
+
+whole.defvjp(_whole_forward, _whole_backward)
+
+
 PROBES = "probes"  # the collection of inner values that objectives compare
 
 
@@ -78,7 +141,7 @@ class RMSNorm(nn.Module):
             "scale", nn.initializers.ones, (x.shape[-1],), jnp.float32, axes=("embed",)
         )
         y = (x * jax.lax.rsqrt(mean_square + self.epsilon)).astype(self.dtype)
-        return y * scale.astype(self.dtype)
+        return y * whole(scale, ("embed",), self.dtype)
 
 
 class Dense(nn.Module):
@@ -96,7 +159,11 @@ class Dense(nn.Module):
         kernel = partitioning.param_with_axes(
             "kernel", self.kernel_init, shape, jnp.float32, axes=self.axes
         )
-        return x.astype(self.dtype) @ kernel.astype(self.dtype)
+        return x.astype(self.dtype) @ whole(kernel, self.axes, self.dtype)
+
+    def weights(self) -> Array:
+        """The kernel in ``dtype``, for a product made elsewhere."""
+        return whole(self.variables["params"]["kernel"], self.axes, self.dtype)
 
 
 class Embedding(nn.Module):
@@ -125,14 +192,18 @@ class Embedding(nn.Module):
         """
         if not self.one_hot:
             # Clip: the default fills ids outside the table with NaN at the cost of a mask.
-            vectors = jnp.take(self.embedding, ids_BL, axis=0, mode="clip").astype(self.dtype)
-            return partitioning.with_sharding_constraint(vectors, ("batch", "length", "embed"))
+            vectors_BLD = jnp.take(self.whole_table(), ids_BL, axis=0, mode="clip")
+            return together(vectors_BLD.astype(self.dtype))
         indicator_BLV = jax.nn.one_hot(ids_BL, self.vocab_size, dtype=self.dtype)
-        return indicator_BLV @ self.embedding.astype(self.dtype)
+        return together(indicator_BLV @ self.whole_table(self.dtype))
 
     def attend(self, hidden_BTD: Array) -> Array:
         """Inner products with every row of the table, BTV float32."""
-        return hidden_BTD.astype(jnp.float32) @ self.embedding.T
+        return together(hidden_BTD).astype(jnp.float32) @ self.whole_table().T
+
+    def whole_table(self, dtype: jnp.dtype = jnp.float32) -> Array:
+        """All vectors, VD; see ``whole``."""
+        return whole(self.embedding, ("vocab", "embed"), dtype)
 
 
 class GatedMLP(nn.Module):
@@ -167,7 +238,7 @@ class GatedMLP(nn.Module):
         hidden_BLF = functools.reduce(operator.mul, gates_BLF)
         dropout = nn.Dropout(self.dropout_rate, broadcast_dims=(-2,))
         hidden_BLF = dropout(hidden_BLF, deterministic=deterministic)
-        hidden_BLF = partitioning.with_sharding_constraint(hidden_BLF, ("batch", "length", "mlp"))
+        hidden_BLF = constrain(hidden_BLF, ("batch", "length", "mlp"))
         return Dense(self.width, ("mlp", "embed"), self.dtype, name="wo")(hidden_BLF)
 
 
@@ -346,7 +417,7 @@ class Attention(nn.Module):
     def heads(self, project: Dense, x_BLD: Array) -> Array:
         """A projection split into heads, BLHK."""
         split_BLHK = project(x_BLD).reshape(*x_BLD.shape[:-1], self.num_heads, self.head_dim)
-        return partitioning.with_sharding_constraint(split_BLHK, ("batch", "length", "heads", "kv"))
+        return constrain(split_BLHK, ("batch", "length", "heads", "kv"))
 
     def __call__(
         self,
@@ -395,6 +466,7 @@ class Attention(nn.Module):
             weights_BHTM *= keep.astype(self.dtype) / jnp.asarray(keep_rate, self.dtype)
         context_BHTK = jnp.einsum("BHTM,BMHK->BHTK", weights_BHTM, value_BMHK)
         context_BTHK = (context_BHTK / sum_BHT1).astype(self.dtype).transpose(0, 2, 1, 3)
+        context_BTHK = constrain(context_BTHK, ("batch", "length", "heads", "kv"))
         return self.out(context_BTHK.reshape(*x_BTD.shape[:-1], -1))
 
     def read(self, x_BTD: Array, source: Source, mask_B1TM: Array) -> Array:
@@ -406,9 +478,7 @@ class Attention(nn.Module):
             N queries times heads
         """
         key_DHK, value_DHK = (
-            layer.variables["params"]["kernel"]
-            .reshape(self.width, self.num_heads, self.head_dim)
-            .astype(self.dtype)
+            layer.weights().reshape(self.width, self.num_heads, self.head_dim)
             for layer in (self.key, self.value)
         )
         batch, length, _ = x_BTD.shape

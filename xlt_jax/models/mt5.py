@@ -25,7 +25,7 @@ CHOICES = {
 
 @dataclasses.dataclass(frozen=True)
 class T5Config:
-    """Sizes and options of the network; fields and defaults are T5X's, but for the last five.
+    """Sizes and options of the network; fields and defaults are T5X's, but for the last six.
 
     mT5 has ``mlp_activations=("gelu", "linear")``, umT5 also ``relative_bias="per_layer"``.
 
@@ -43,6 +43,9 @@ class T5Config:
             "full" all but the input of each layer, "minimal" all but that and the products with
             parameters.
         layer_aggregation: The encoder's output mixes all its layers, see ``LayerAggregation``.
+        logits_chunks: In training the positions are scored in so many parts, one after the other,
+            so that the logits, the largest array of all, are never whole in memory. For objectives
+            that read nothing but a cross entropy from them; others make them whole.
 
     Raises:
         ValueError: A size below 1, a rate outside [0, 1), an unknown dtype, activation or option.
@@ -65,6 +68,7 @@ class T5Config:
     scan_layers: bool = False
     remat_policy: str = "none"
     layer_aggregation: bool = False
+    logits_chunks: int = 1
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -181,11 +185,12 @@ class EncoderLayer(nn.Module):
         if bias_HLL is None:
             length = x_BLD.shape[1]
             bias_HLL = self.relpos_bias(length, length, bidirectional=True)
-        y_BLD = self.pre_attention_layer_norm(x_BLD)
+        y_BLD = layers.together(self.pre_attention_layer_norm(x_BLD))
         y_BLD = self.attention(y_BLD, y_BLD, mask_B1LL, bias_HLL, deterministic)
-        x_BLD = x_BLD + self.dropout(y_BLD, deterministic=deterministic)
-        y_BLD = self.mlp(self.pre_mlp_layer_norm(x_BLD), deterministic)
-        return x_BLD + self.dropout(y_BLD, deterministic=deterministic)
+        x_BLD = layers.between(x_BLD + self.dropout(y_BLD, deterministic=deterministic))
+        y_BLD = layers.together(self.pre_mlp_layer_norm(x_BLD))
+        y_BLD = self.mlp(y_BLD, deterministic)
+        return layers.between(x_BLD + self.dropout(y_BLD, deterministic=deterministic))
 
 
 class DecoderLayer(nn.Module):
@@ -221,19 +226,20 @@ class DecoderLayer(nn.Module):
         """
         if bias_HTT is None:
             bias_HTT = self.relpos_bias(max_decode_length, max_decode_length, bidirectional=False)
-        y_BTD = self.pre_self_attention_layer_norm(x_BTD)
+        y_BTD = layers.together(self.pre_self_attention_layer_norm(x_BTD))
         if self_mask_B1TT is None:
             y_BTD = self.self_attention.cached(y_BTD, bias_HTT)
         else:
             y_BTD = self.self_attention(y_BTD, y_BTD, self_mask_B1TT, bias_HTT, deterministic)
-        x_BTD = x_BTD + self.dropout(y_BTD, deterministic=deterministic)
-        y_BTD = self.pre_cross_attention_layer_norm(x_BTD)
+        x_BTD = layers.between(x_BTD + self.dropout(y_BTD, deterministic=deterministic))
+        y_BTD = layers.together(self.pre_cross_attention_layer_norm(x_BTD))
         y_BTD = self.encoder_decoder_attention(
             y_BTD, encoded_BLD, cross_mask_B1TL, None, deterministic
         )
-        x_BTD = x_BTD + self.dropout(y_BTD, deterministic=deterministic)
-        y_BTD = self.mlp(self.pre_mlp_layer_norm(x_BTD), deterministic)
-        return x_BTD + self.dropout(y_BTD, deterministic=deterministic)
+        x_BTD = layers.between(x_BTD + self.dropout(y_BTD, deterministic=deterministic))
+        y_BTD = layers.together(self.pre_mlp_layer_norm(x_BTD))
+        y_BTD = self.mlp(y_BTD, deterministic)
+        return layers.between(x_BTD + self.dropout(y_BTD, deterministic=deterministic))
 
     def step(
         self,
@@ -276,6 +282,9 @@ class LayerAggregation(nn.Module):
             partitioning.param_with_axes(name, zeros, (width,), jnp.float32, axes=("embed",))
             for name in ("query", "gate")
         )
+        query_D, gate_D = (
+            layers.whole(vector_D, ("embed",), jnp.float32) for vector_D in (query_D, gate_D)
+        )
         states_NBLD = states_NBLD.astype(jnp.float32)
         scale_NBL1 = jax.lax.rsqrt(jnp.square(states_NBLD).mean(axis=-1, keepdims=True) + 1e-6)
         scores_NBL = jnp.einsum("NBLD,D->NBL", states_NBLD * scale_NBL1, query_D)
@@ -315,7 +324,7 @@ class Encoder(nn.Module):
                 # XLA on CPU would compute it anew in every layer: a quarter of a tiny encoder's
                 # time at 384 tokens. A training step was no shorter.
                 bias_HLL = jax.lax.optimization_barrier(bias_HLL)
-        x_BLD = self.input_dropout(x_BLD, deterministic=deterministic)
+        x_BLD = layers.between(self.input_dropout(x_BLD, deterministic=deterministic))
         layers.probe(self, "embedded", lambda: x_BLD)
         keeps_states = config.layer_aggregation or self.is_mutable_collection(layers.PROBES)
 
@@ -337,7 +346,8 @@ class Encoder(nn.Module):
         if config.layer_aggregation:
             states_NBLD = states if config.scan_layers else jnp.stack(states)
             x_BLD = self.layer_aggregation(states_NBLD).astype(x_BLD.dtype)
-        return self.output_dropout(self.encoder_norm(x_BLD), deterministic=deterministic)
+        x_BLD = self.output_dropout(self.encoder_norm(x_BLD), deterministic=deterministic)
+        return layers.together(x_BLD)
 
 
 class Decoder(nn.Module):
@@ -385,9 +395,10 @@ class Decoder(nn.Module):
             )
             return x_BTD, None
 
-        x_BTD = self.dropout(x_BTD, deterministic=deterministic)
+        x_BTD = layers.between(self.dropout(x_BTD, deterministic=deterministic))
         x_BTD, _ = self._over_layers(one, x_BTD, remat_policy=self.config.remat_policy)
-        return self.dropout(self.decoder_norm(x_BTD), deterministic=deterministic)
+        x_BTD = self.dropout(self.decoder_norm(x_BTD), deterministic=deterministic)
+        return layers.together(x_BTD)
 
     def memory(self, encoded_BLD: Array, mask_BL: Array, max_decode_length: int) -> Memory:
         """All that decoding steps read, computed once."""
@@ -630,6 +641,16 @@ class Transformer(nn.Module):
         """
         return self.token_embedder.attend(states_BKD) / jnp.sqrt(self.config.emb_dim)
 
+    def output_kernel(self) -> Array:
+        """The matrix that ``logits`` multiplies by, DV float32."""
+        if self.config.logits_via_embedding:
+            return self.token_kernel()
+        return self.decoder.logits_dense.weights()
+
+    def token_kernel(self) -> Array:
+        """The matrix that ``token_scores`` multiplies by, DV float32."""
+        return self.token_embedder.whole_table().T / jnp.sqrt(self.config.emb_dim)
+
     def output_vectors(self, ids: Array) -> Array:
         """Float32 vectors whose inner products with states are the logits of ``ids``, (*ids, D).
 
@@ -637,8 +658,8 @@ class Transformer(nn.Module):
         output layer lie far apart in memory.
         """
         if self.config.logits_via_embedding:
-            return self.token_embedder.embedding[ids] / jnp.sqrt(self.config.emb_dim)
-        kernel_DV = self.decoder.logits_dense.variables["params"]["kernel"]
+            return self.token_embedder.whole_table()[ids] / jnp.sqrt(self.config.emb_dim)
+        kernel_DV = self.decoder.logits_dense.weights()
         return jnp.moveaxis(jnp.take(kernel_DV, ids, axis=1, mode="clip"), 0, -1)
 
     def encoder_probes(self, probes: Mapping[str, Any]) -> tuple[Array, Any]:

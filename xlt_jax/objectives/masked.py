@@ -6,7 +6,7 @@ K masked positions of a row
 import jax
 import jax.numpy as jnp
 
-from xlt_jax.arrays import Array, Batch, Forward, Loss, Params, masked_sum
+from xlt_jax.arrays import Array, Batch, Forward, Loss, Params
 from xlt_jax.objectives import lm
 
 
@@ -72,18 +72,17 @@ def objective(
     # The first masked positions of each row; those of a row with fewer have no weight.
     order_BL = jnp.where(targets_BL > 0, length - jnp.arange(length), 0)
     positions_BK = jax.lax.top_k(order_BL, count)[1]
-    outputs = forward(params, batch, rng, positions_BK=positions_BK)
+    outputs = forward(params, batch, rng, positions_BK=positions_BK, may_chunk=True)
 
     def loss_of(targets_BK: Array) -> tuple[Array, Array, Array, Array]:
         weights_BK = (targets_BK > 0).astype(jnp.float32)
-        losses = lm.cross_entropy(outputs.token_logits, targets_BK, label_smoothing, z_loss)
-        return (*(masked_sum(values_BK, weights_BK) for values_BK in losses), weights_BK.sum())
+        sums = lm.summed(outputs.token_logits, targets_BK, weights_BK, label_smoothing, z_loss)
+        return *sums, weights_BK.sum()
 
     weights_BT = batch["decoder_loss_weights"].astype(jnp.float32)
-    decoder = lm.cross_entropy(
-        outputs.logits, batch["decoder_target_tokens"], label_smoothing, z_loss
+    total, nll, correct = lm.summed(
+        outputs.logits, batch["decoder_target_tokens"], weights_BT, label_smoothing, z_loss
     )
-    total, nll, correct = (masked_sum(values_BT, weights_BT) for values_BT in decoder)
     weight = weights_BT.sum()
     loss, own_nll, own_correct, own_weight = loss_of(_at(targets_BL, positions_BK))
     left_out = (targets_BL > 0).sum().astype(jnp.float32) - own_weight

@@ -1,9 +1,15 @@
-"""The device mesh, and who holds which part of a parameter or batch.
+"""The device mesh, and who holds which part of a parameter, an activation or a batch.
 
-Models name logical axes ("vocab", "heads"); only this file knows the mesh axes "data" and "model".
+Models name logical axes ("vocab", "heads"); only this file knows the mesh axes:
+
+    slice   TPU slices, or other groups of devices, joined by the data-centre network
+    data    rows of the batch within a slice; with ``fully_sharded`` also parts of parameters
+    model   parts of heads, MLPs and the vocabulary; with ``sequence_parallel`` also of the length
 """
 
 import contextlib
+import functools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,36 +20,61 @@ from flax.linen import partitioning
 from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-LogicalAxisRules = Sequence[tuple[str, str | None]]
+LogicalAxisRules = Sequence[tuple[str, str | tuple[str, ...] | None]]
 
-# T5X's standard rules for one-dimensional partitioning: parameters are split within a layer over
-# "model" and copied over "data".
-STANDARD_RULES: LogicalAxisRules = (
-    ("batch", "data"),
-    ("vocab", "model"),
-    ("embed", None),
-    ("mlp", "model"),
-    ("heads", "model"),
-    ("kv", None),
-    ("joined_kv", "model"),
-    ("relpos_buckets", None),
-    ("length", None),
-    ("layers", None),
-)
+AXES = ("slice", "data", "model")
+ROWS = ("slice", "data")  # the mesh axes over which the rows of a batch are split
+
+
+def standard_rules(
+    *,
+    fully_sharded: bool = False,
+    sequence_parallel: bool = False,
+    rows: str | tuple[str, ...] = ROWS,
+) -> LogicalAxisRules:
+    """T5X's standard rules for one-dimensional partitioning, or finer ones.
+
+    Args:
+        fully_sharded: Parameters, their gradients and optimizer state are also split over "data";
+            each layer gathers its weights when it needs them (ZeRO, arXiv:1910.02054, stage 3).
+        sequence_parallel: Between attention and MLP, where T5X keeps a copy for each part of the
+            model, activations are split along the length (Korthikanti et al. 2022,
+            arXiv:2205.05198).
+        rows: Mesh axes of the rows.
+    """
+    return (
+        ("batch", rows),
+        ("vocab", "model"),
+        ("embed", "data" if fully_sharded else None),
+        ("mlp", "model"),
+        ("heads", "model"),
+        ("kv", None),
+        ("joined_kv", "model"),
+        ("relpos_buckets", None),
+        ("length", None),
+        ("split_length", "model" if sequence_parallel else None),
+        ("whole", None),  # a weight's "embed" where it is used
+        ("layers", None),
+    )
+
+
+STANDARD_RULES = standard_rules()
 
 
 class Partitioner:
     """A mesh of ``devices``, ``num_partitions`` of them holding one copy of the model.
 
     Args:
-        num_partitions: Size of the "model" axis; the rest of the devices is the "data" axis.
-        logical_axis_rules: (logical axis, "data" | "model" | None), the first that applies wins;
-            None means ``STANDARD_RULES``.
-        devices: Default: all devices of all hosts.
+        num_partitions: Size of the "model" axis; the rest of a slice's devices is its "data" axis.
+        logical_axis_rules: (logical axis, mesh axes or None), the first that applies wins; None
+            means ``standard_rules`` of the next two arguments.
+        devices: Default: all devices of all processes, once they are asked for.
+        fully_sharded: See ``standard_rules``.
+        sequence_parallel: See ``standard_rules``.
 
     Raises:
-        ValueError: ``num_partitions`` does not divide the number of devices, or a rule names
-            another mesh axis.
+        ValueError: ``num_partitions`` does not divide the number of a slice's devices (when the
+            devices are first needed), or a rule names another mesh axis.
     """
 
     def __init__(
@@ -51,24 +82,74 @@ class Partitioner:
         num_partitions: int = 1,
         logical_axis_rules: LogicalAxisRules | None = None,
         devices: Sequence[jax.Device] | None = None,
+        *,
+        fully_sharded: bool = False,
+        sequence_parallel: bool = False,
     ):
-        devices = jax.devices() if devices is None else list(devices)
-        count = len(devices)
-        if num_partitions < 1 or count % num_partitions:
+        if logical_axis_rules and (fully_sharded or sequence_parallel):
+            raise ValueError(
+                "logical_axis_rules came together with fully_sharded or sequence_parallel: give "
+                "either, as those stand for rules; see partition.standard_rules."
+            )
+        self.num_partitions = num_partitions
+        self.fully_sharded, self.sequence_parallel = fully_sharded, sequence_parallel
+        rules = logical_axis_rules or standard_rules(
+            fully_sharded=fully_sharded, sequence_parallel=sequence_parallel
+        )
+        self.rules = tuple((logical, axes) for logical, axes in rules)
+        for logical, axes in self.rules:
+            if not set(_tuple(axes)) <= set(AXES):
+                raise ValueError(
+                    f"logical_axis_rules maps {logical!r} to {axes!r}; "
+                    f"the mesh has the axes {', '.join(map(repr, AXES))} (None: not split)."
+                )
+        self._given_devices = devices
+        if devices is not None:
+            self.mesh  # noqa: B018  an error now rather than later
+
+    def on(self, devices: Sequence[jax.Device], **changes: Any) -> "Partitioner":
+        """The same on other devices, or with another ``num_partitions`` and the like."""
+        options = {
+            "num_partitions": self.num_partitions,
+            "fully_sharded": self.fully_sharded,
+            "sequence_parallel": self.sequence_parallel,
+        } | changes
+        named = {"fully_sharded", "sequence_parallel"} & changes.keys()
+        if self.rules != standard_rules(
+            fully_sharded=self.fully_sharded, sequence_parallel=self.sequence_parallel
+        ):
+            if named:
+                raise ValueError(
+                    f"{', '.join(sorted(named))} cannot change a partitioner of other rules."
+                )
+            options["logical_axis_rules"] = self.rules
+        return Partitioner(devices=devices, **options)
+
+    @functools.cached_property
+    def devices(self) -> list[jax.Device]:
+        """All devices, or those given."""
+        return jax.devices() if self._given_devices is None else list(self._given_devices)
+
+    @functools.cached_property
+    def mesh(self) -> Mesh:
+        """Axes "slice", "data" and "model"; neighbours on the network are neighbours here."""
+        slices = _by_slice(self.devices)
+        count = len(slices[0])
+        if len({len(devices) for devices in slices}) > 1:
+            raise ValueError(f"Slices have {[len(devices) for devices in slices]} devices.")
+        if self.num_partitions < 1 or count % self.num_partitions:
             divisors = [n for n in range(1, count + 1) if count % n == 0]
             raise ValueError(
-                f"num_partitions is {num_partitions}, which does not divide the {count} devices; "
-                f"choose one of {', '.join(map(str, divisors))}."
+                f"num_partitions is {self.num_partitions}, which does not divide the {count} "
+                f"devices; choose one of {', '.join(map(str, divisors))}."
             )
-        self.rules = tuple(map(tuple, logical_axis_rules or STANDARD_RULES))
-        for logical, axis in self.rules:
-            if axis not in ("data", "model", None):
-                raise ValueError(
-                    f"logical_axis_rules maps {logical!r} to {axis!r}; "
-                    "the mesh has the axes 'data' and 'model' (None: not split)."
-                )
-        shape = (count // num_partitions, num_partitions)
-        self.mesh = Mesh(mesh_utils.create_device_mesh(shape, devices), ("data", "model"))
+        shape = (count // self.num_partitions, self.num_partitions)
+        return Mesh(np.stack([_arranged(shape, devices) for devices in slices]), AXES)
+
+    @property
+    def rows_multiple(self) -> int:
+        """Parts into which the rows of a batch are split."""
+        return self.mesh.shape["slice"] * self.mesh.shape["data"]
 
     @property
     def replicated(self) -> NamedSharding:
@@ -77,13 +158,20 @@ class Partitioner:
 
     @property
     def batch_sharding(self) -> NamedSharding:
-        """Rows split over the data axis."""
-        return NamedSharding(self.mesh, PartitionSpec("data"))
+        """Rows split over slices and the data axis."""
+        return NamedSharding(self.mesh, PartitionSpec(ROWS))
+
+    @property
+    def microbatches_sharding(self) -> NamedSharding:
+        """As ``batch_sharding``, of arrays whose first axis counts microbatches."""
+        return NamedSharding(self.mesh, PartitionSpec(None, ROWS))
 
     @contextlib.contextmanager
     def context(self) -> Iterator[None]:
         """Inside, a network's logical sharding constraints have a meaning; trace under it."""
-        with self.mesh, partitioning.axis_rules(self.rules):
+        # Flax asks for the abstract mesh: under `with mesh:` all its constraints did nothing.
+        abstract = self.mesh.abstract_mesh
+        with jax.sharding.use_abstract_mesh(abstract), partitioning.axis_rules(self.rules):
             yield
 
     def param_shardings(self, params_axes: Any, params: Any) -> Any:
@@ -107,7 +195,8 @@ class Partitioner:
         return traverse_util.unflatten_dict(shardings, sep="/")
 
     def _spec(self, path: str, names: Sequence[str], shape: Sequence[int]) -> PartitionSpec:
-        axes: list[str | None] = []
+        axes: list[str | tuple[str, ...] | None] = []
+        used: set[str] = set()
         for name, size in zip(names, shape, strict=True):
             choices = [axis for logical, axis in self.rules if logical == name]
             if not choices:
@@ -117,13 +206,17 @@ class Partitioner:
                     "Add it to logical_axis_rules."
                 )
             # A mesh axis splits a parameter once: a later rule for the same name may still apply.
-            axis = next((axis for axis in choices if axis is None or axis not in axes), None)
-            if axis is not None and size % self.mesh.shape[axis]:
+            axis = next((axis for axis in choices if used.isdisjoint(_tuple(axis))), None)
+            parts = math.prod(self.mesh.shape[part] for part in _tuple(axis))
+            if size % parts and axis == "data":
+                axis = None  # few values such as a norm's, or an odd table: every device has it
+            elif size % parts:
                 raise ValueError(
                     f"Parameter {path}: its axis {name!r} of size {size} cannot be split over "
-                    f"{self.mesh.shape[axis]} devices (mesh axis {axis!r}). Lower num_partitions, "
+                    f"{parts} devices (mesh axis {axis!r}). Lower num_partitions, "
                     f"or map {name!r} to None in logical_axis_rules."
                 )
+            used.update(_tuple(axis))
             axes.append(axis)
         return PartitionSpec(*axes)
 
@@ -149,15 +242,14 @@ class Partitioner:
 
     def check_batch_size(self, batch_size: int, num_microbatches: int = 1) -> None:
         """Raises ValueError unless rows divide evenly over microbatches, data axis and hosts."""
-        data = self.mesh.shape["data"]
+        data = self.rows_multiple
         unit = np.lcm(data, jax.process_count()) * num_microbatches
         if num_microbatches < 1 or batch_size < 1 or batch_size % unit:
             raise ValueError(
                 f"A batch of {batch_size} rows cannot be split into {num_microbatches} "
-                f"microbatches over {data} devices (mesh axis 'data') and {jax.process_count()} "
-                f"hosts: "
-                f"make it a multiple of {unit}, or raise num_partitions (now "
-                f"{self.mesh.shape['model']}) to shorten the data axis."
+                f"microbatches over {data} devices (mesh axes 'slice', 'data') and "
+                f"{jax.process_count()} hosts: make it a multiple of {unit}, or raise "
+                f"num_partitions (now {self.mesh.shape['model']}) to shorten the data axis."
             )
 
     def shard_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
@@ -172,6 +264,24 @@ class Partitioner:
             name: jax.make_array_from_process_local_data(self.batch_sharding, np.asarray(value))
             for name, value in batch.items()
         }
+
+
+def _tuple(axes: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return () if axes is None else (axes,) if isinstance(axes, str) else axes
+
+
+def _by_slice(devices: Sequence[jax.Device]) -> list[list[jax.Device]]:
+    slices: dict[int, list[jax.Device]] = {}
+    for device in devices:
+        slices.setdefault(getattr(device, "slice_index", 0), []).append(device)
+    return [slices[index] for index in sorted(slices)]
+
+
+def _arranged(shape: tuple[int, int], devices: Sequence[jax.Device]) -> np.ndarray:
+    """Devices of one slice by data and model: rings of the torus where its shape allows them."""
+    if devices[0].platform == "cpu":
+        return np.asarray(devices).reshape(shape)
+    return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
 
 
 def _following_spec(

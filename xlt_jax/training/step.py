@@ -7,9 +7,18 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
-from jax.sharding import NamedSharding, PartitionSpec
 
-from xlt_jax.arrays import Array, Batch, Forward, Loss, Objective, Outputs, Params
+from xlt_jax.arrays import (
+    Array,
+    Batch,
+    Forward,
+    Loss,
+    Objective,
+    Outputs,
+    Params,
+    UnscoredTokens,
+)
+from xlt_jax.models import layers
 from xlt_jax.training.optim import Schedule
 from xlt_jax.training.partition import Partitioner
 from xlt_jax.training.state import TrainState
@@ -28,7 +37,7 @@ def make_forward(network: nn.Module) -> Forward:
 
     The function's other arguments serve objectives: ``perturb`` maps the encoder's token vectors,
     BLD; ``probe`` returns those and the attention maps; at ``positions_BK`` of the encoder's output
-    all tokens are scored.
+    all tokens are scored; with ``may_chunk`` logits may be ``UnscoredTokens``.
     """
 
     def encode(
@@ -45,6 +54,7 @@ def make_forward(network: nn.Module) -> Forward:
         enable_dropout: bool,
         perturb: Callable[[Array], Array] | None,
         positions_BK: Array | None,
+        may_chunk: bool,
     ) -> Outputs:
         encoded_BLD = module.encode(
             batch["encoder_input_tokens"],
@@ -52,21 +62,34 @@ def make_forward(network: nn.Module) -> Forward:
             enable_dropout=enable_dropout,
             perturb=perturb,
         )
-        token_logits_BKV = None
+        is_chunked = may_chunk and network.config.logits_chunks > 1
+        token_logits = None
         if positions_BK is not None:
             states_BKD = jnp.take_along_axis(encoded_BLD, positions_BK[..., None], axis=1)
-            token_logits_BKV = module.token_scores(states_BKD)
-        logits_BTV = module.decode(
+            token_logits = (
+                unscored(states_BKD, module.token_kernel())
+                if is_chunked
+                else module.token_scores(states_BKD)
+            )
+        hidden_BTD = module.hidden(
             encoded_BLD,
             batch["encoder_input_tokens"],
             batch["decoder_input_tokens"],
             batch["decoder_target_tokens"],
             encoder_segment_ids=batch.get("encoder_segment_ids"),
             decoder_segment_ids=batch.get("decoder_segment_ids"),
-            decoder_positions=batch.get("decoder_positions"),
             enable_dropout=enable_dropout,
         )
-        return Outputs(logits=logits_BTV, encoded=encoded_BLD, token_logits=token_logits_BKV)
+        logits = (
+            unscored(hidden_BTD, module.output_kernel())
+            if is_chunked
+            else module.logits(hidden_BTD)
+        )
+        return Outputs(logits=logits, encoded=encoded_BLD, token_logits=token_logits)
+
+    def unscored(states_BTD: Array, kernel_DV: Array) -> UnscoredTokens:
+        chunks = network.config.logits_chunks
+        return UnscoredTokens(states_BTD, kernel_DV, chunks, layers.row_parts())
 
     def forward(
         params: Params,
@@ -77,13 +100,14 @@ def make_forward(network: nn.Module) -> Forward:
         perturb: Callable[[Array], Array] | None = None,
         probe: bool = False,
         positions_BK: Array | None = None,
+        may_chunk: bool = False,
     ) -> Outputs:
         variables, rngs = {"params": params}, {} if rng is None else {"dropout": rng}
         if batch.keys() == {"encoder_input_tokens"}:
             return network.apply(
                 variables, batch, rng is not None, encoder_layer, rngs=rngs, method=encode
             )
-        arguments = (batch, rng is not None, perturb, positions_BK)
+        arguments = (batch, rng is not None, perturb, positions_BK, may_chunk)
         if not probe:
             return network.apply(variables, *arguments, rngs=rngs, method=teacher_force)
         outputs, found = network.apply(
@@ -225,11 +249,10 @@ def _accumulate(
     """
     rows = next(iter(batch.values())).shape[0]
     partitioner.check_batch_size(rows, num_microbatches)
-    sharding = NamedSharding(partitioner.mesh, PartitionSpec(None, "data"))
 
     def split(x: Array) -> Array:
         x = x.reshape(-1, num_microbatches, *x.shape[1:]).swapaxes(0, 1)
-        return jax.lax.with_sharding_constraint(x, sharding)
+        return jax.lax.with_sharding_constraint(x, partitioner.microbatches_sharding)
 
     def add(carry, microbatch_and_index):
         microbatch, index = microbatch_and_index
