@@ -62,8 +62,8 @@ def parse(
     return flags
 
 
-def read_gin(flags: argparse.Namespace) -> None:
-    """Reads the gin files and bindings of the command line.
+def read_gin(flags: argparse.Namespace, last: Sequence[str] = ()) -> None:
+    """Reads the gin files and bindings of the command line, and then the bindings ``last``.
 
     Raises:
         ValueError: A file, name or macro is unknown, a value does not parse, or a macro that the
@@ -78,7 +78,7 @@ def read_gin(flags: argparse.Namespace) -> None:
     try:
         gin.parse_config_files_and_bindings(flags.gin_file, [], finalize_config=False)
         _check_macros(flags.gin_bindings)
-        _parse_bindings(flags.gin_bindings)
+        _parse_bindings([*flags.gin_bindings, *last])
     except (SyntaxError, ImportError, AttributeError, OSError) as error:
         raise ValueError(f"{', '.join(flags.gin_file)}: {_first_lines(error)}") from error
     for name in _required_macros():
@@ -91,10 +91,12 @@ def run_program(
     description: str,
     function: Callable,
     own_flags: Mapping[str, str] | None = None,
+    last: Sequence[str] = (),
 ) -> None:
     """Calls ``function`` with the arguments that gin binds; user errors end in one line.
 
     ``own_flags`` are those of ``parse``; each is an argument of ``function`` where it is given.
+    ``last`` are bindings that this program sets whatever the files say.
 
     Set XLT_TRACEBACK=1 to see where an error came from.
     """
@@ -102,7 +104,7 @@ def run_program(
         memory.reuse_freed_memory()
         configured = gin.configurable(function)
         flags = parse(program, description, sys.argv[1:], own_flags)
-        read_gin(flags)
+        read_gin(flags, last)
         if flags.dry_run:
             print(gin.config_str())
             return

@@ -54,7 +54,7 @@ def summed(
     label_smoothing: float,
     z_loss: float,
 ) -> tuple[Array, Array, Array]:
-    """Weighted sums of ``cross_entropy``'s three results; of chunks only the first has a gradient."""
+    """Weighted sums of ``cross_entropy``'s three results; chunks give only the first a gradient."""
     if isinstance(logits, UnscoredTokens):
         return _chunked(
             logits.states,

@@ -19,7 +19,7 @@ class EncoderDecoderModel:
 
     Attributes:
         module: The network.
-        vocabulary: Of inputs and targets.
+        vocabulary: Of inputs and targets; None where no text is read.
         optimizer_def: ``schedule -> optimizer``; the rate belongs to the trainer, as in T5X.
         objective: What the training step minimises.
         loss_normalizing_factor: See ``training.step.make_train_step``.
@@ -38,7 +38,8 @@ class EncoderDecoderModel:
     augmentations: Sequence[Any] = ()
 
     def __post_init__(self):
-        check_vocabulary(self.module, self.vocabulary)
+        if self.vocabulary is not None:
+            check_vocabulary(self.module, self.vocabulary)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ class Partitioner:
 
     Args:
         num_partitions: Size of the "model" axis; the rest of a slice's devices is its "data" axis.
+            None: still to be chosen, see ``training.fit``.
         logical_axis_rules: (logical axis, mesh axes or None), the first that applies wins; None
             means ``standard_rules`` of the next two arguments.
         devices: Default: all devices of all processes, once they are asked for.
@@ -79,7 +80,7 @@ class Partitioner:
 
     def __init__(
         self,
-        num_partitions: int = 1,
+        num_partitions: int | None = 1,
         logical_axis_rules: LogicalAxisRules | None = None,
         devices: Sequence[jax.Device] | None = None,
         *,
@@ -104,7 +105,7 @@ class Partitioner:
                     f"the mesh has the axes {', '.join(map(repr, AXES))} (None: not split)."
                 )
         self._given_devices = devices
-        if devices is not None:
+        if devices is not None and num_partitions is not None:
             self.mesh  # noqa: B018  an error now rather than later
 
     def on(self, devices: Sequence[jax.Device], **changes: Any) -> "Partitioner":
@@ -137,6 +138,10 @@ class Partitioner:
         count = len(slices[0])
         if len({len(devices) for devices in slices}) > 1:
             raise ValueError(f"Slices have {[len(devices) for devices in slices]} devices.")
+        if self.num_partitions is None:
+            raise ValueError(
+                "NUM_PARTITIONS is None: training chooses it; give a number to other programs."
+            )
         if self.num_partitions < 1 or count % self.num_partitions:
             divisors = [n for n in range(1, count + 1) if count % n == 0]
             raise ValueError(

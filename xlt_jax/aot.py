@@ -1,0 +1,287 @@
+"""``python -m xlt_jax.aot``: compiles a run's steps for a TPU topology, on a machine without TPU.
+
+It says whether the run fits, what it needs and exchanges, and how long a step takes at best. The
+run is that of ``xlt_jax.train`` with the same gin files and bindings; no data, vocabulary or
+checkpoint is read.
+"""
+
+import dataclasses
+import json as json_format
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import jax
+from rich.console import Console
+from rich.table import Table
+
+from xlt_jax import configuration, files
+from xlt_jax.arrays import Batch
+from xlt_jax.data import features
+from xlt_jax.decoding import search
+from xlt_jax.training import fit, programs, state, step
+from xlt_jax.training import topology as topologies
+from xlt_jax.training.config import DatasetConfig
+from xlt_jax.training.model import EncoderDecoderModel, Trainer, check_whole_batches
+from xlt_jax.training.partition import Partitioner
+from xlt_jax.training.programs import Report
+from xlt_jax.training.topology import Topology
+
+STEPS = ("train", "eval", "decode")
+# Of decoding, as in evaluation.zero_shot.
+DECODED_TOKENS = 32768
+FLAGS = {
+    "topology": "chips of a slice, such as v5e:16x16 or v4:4x4x8; several joined by commas",
+    "slices": "number of slices, joined by the data-centre network (default: 1)",
+    "steps": f"of {','.join(STEPS)} (default: all)",
+    "json": "file for the same figures as JSON; - prints them instead of tables",
+}
+# Nothing is read from outside; a checkpoint's folder or a vocabulary need not exist here.
+BINDINGS = (
+    "MODEL_DIR = ''",
+    "engine.EncoderDecoderModel.vocabulary = None",
+    "engine.Trainer.teacher = None",
+)
+
+
+def train(
+    *,
+    model: EncoderDecoderModel,
+    train_dataset_cfg: DatasetConfig,
+    partitioner: Partitioner,
+    trainer_cls: Callable[[], Trainer],
+    topology: str | None = None,
+    slices: str = "1",
+    steps: str = ",".join(STEPS),
+    json: str | None = None,
+    **_: Any,
+) -> None:
+    """Compiles and reports; the other arguments of ``xlt_jax.train.train`` change nothing.
+
+    Raises:
+        ValueError: Unknown topology or step, or a batch that the topology cannot split.
+    """
+    if topology is None:
+        raise ValueError(f"--topology is not given: {FLAGS['topology']}.")
+    wanted = steps.split(",")
+    if unknown := sorted(set(wanted) - set(STEPS)):
+        raise ValueError(f"--steps has {', '.join(unknown)}; known: {', '.join(STEPS)}.")
+    if not slices.isdecimal():
+        raise ValueError(f"--slices is {slices!r}; give a number from 1.")
+    described = [topologies.described(name, int(slices)) for name in topology.split(",")]
+    run = Run(model, train_dataset_cfg, trainer_cls())
+    screen = Console(stderr=json == "-", highlight=False)
+    records = []
+    for target in described:
+        for choice in run.choices(partitioner, target):
+            screen.print(f"{target.title}: {choice.reason}.")
+            made = {}
+            for name in wanted:
+                screen.print(f"  compiling the {name} step ...")
+                made[name] = run.compile(name, choice.partitioner, target)
+                if json != "-":
+                    show(screen, target, name, made[name])
+                if not made[name].fits:
+                    break
+            if all(report.fits for report in made.values()):
+                break
+        else:
+            screen.print(fit.advice(run.needs(), choice.partitioner, programs.capacity(target)))
+        records += [(target, name, choice.partitioner, made[name]) for name in made]
+    if json:
+        text = json_format.dumps([as_json(*record) for record in records], indent=1)
+        if json == "-":
+            print(text)
+        else:
+            files.write_text(json, text + "\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What is compiled."""
+
+    model: EncoderDecoderModel
+    dataset: DatasetConfig
+    trainer: Trainer
+
+    def choices(self, given: Partitioner, target: Topology) -> Iterator[fit.Choice]:
+        """The run's partitioning of the topology, or those to try if the run leaves it open."""
+        if given.num_partitions is None:
+            yield from fit.choices(given, target.devices, self.needs(), programs.capacity(target))
+        else:
+            yield fit.Choice(given.on(target.devices), "as the run says")
+
+    def needs(self) -> fit.Needs:
+        """For estimates before anything is compiled."""
+        return fit.needs(
+            self.model.module,
+            rows=self.dataset.batch_size,
+            lengths=self.dataset.task_feature_lengths,
+            num_microbatches=self.trainer.num_microbatches or 1,
+        )
+
+    def compile(self, name: str, partitioner: Partitioner, target: Topology) -> Report:
+        """One of ``STEPS``."""
+        return getattr(self, f"_{name}")(partitioner, target)
+
+    def _train(self, partitioner: Partitioner, target: Topology) -> Report:
+        microbatches = self.trainer.num_microbatches or 1
+        check_whole_batches(self.model.objective, microbatches, self.dataset.pack)
+        partitioner.check_batch_size(self.dataset.batch_size, microbatches)
+        optimizer = self.model.optimizer_def(self.trainer.learning_rate_fn)
+        described = state.describe(self.model.module, optimizer, partitioner)
+        arguments = described, self._batch(partitioner), _key(partitioner)
+
+        def made(module: Any) -> Any:
+            return step.make_train_step(
+                step.make_forward(module),
+                self.model.objective,
+                optimizer,
+                partitioner,
+                described,
+                num_microbatches=microbatches,
+                loss_normalizer=self.model.loss_normalizing_factor,
+                clip_norm=self.trainer.clip_norm,
+                learning_rate_fn=self.trainer.learning_rate_fn,
+            )
+
+        return programs.compile_step(
+            target,
+            partitioner.mesh,
+            made(self.model.module),
+            arguments,
+            parameters=described.params,
+            optimizer=described.opt_state,
+            plain=lambda: made(without_remat(self.model.module)).trace(*arguments),
+        )
+
+    def _eval(self, partitioner: Partitioner, target: Topology) -> Report:
+        params = self._params(partitioner)
+        function = step.make_eval_step(
+            step.make_forward(self.model.module), self.model.objective, partitioner
+        )
+        arguments = params, self._batch(partitioner)
+        return programs.compile_step(
+            target,
+            partitioner.mesh,
+            function,
+            arguments,
+            parameters=params,
+            plain=lambda: function.trace(*arguments),
+        )
+
+    def _decode(self, partitioner: Partitioner, target: Topology) -> Report:
+        params, lengths = self._params(partitioner), self.dataset.task_feature_lengths
+        rows = -(-DECODED_TOKENS // lengths["inputs"])
+        rows = -(-rows // partitioner.rows_multiple) * partitioner.rows_multiple
+        tokens = jax.ShapeDtypeStruct(
+            (rows, lengths["inputs"]), "int32", sharding=partitioner.batch_sharding
+        )
+
+        def decode(params: Any, tokens: jax.Array) -> jax.Array:
+            with partitioner.context():
+                return search.greedy(
+                    self.model.module, params, tokens, max_decode_len=lengths["targets"]
+                )
+
+        return programs.compile_step(
+            target, partitioner.mesh, jax.jit(decode), (params, tokens), parameters=params
+        )
+
+    def _params(self, partitioner: Partitioner) -> Any:
+        optimizer = self.model.optimizer_def(self.trainer.learning_rate_fn)
+        return state.describe(self.model.module, optimizer, partitioner).params
+
+    def _batch(self, partitioner: Partitioner) -> Batch:
+        arrays = features.to_arrays(
+            [[]] * self.dataset.batch_size,
+            self.dataset.task_feature_lengths,
+            tuple(dict.fromkeys(f for one in self.model.augmentations for f in one.features)),
+            packed=self.dataset.pack,
+        )
+        sharding = partitioner.batch_sharding
+        return {
+            name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
+            for name, array in arrays.items()
+        }
+
+
+def without_remat(module: Any) -> Any:
+    """The network that computes the same with nothing computed twice and no table multiplied."""
+    config = dataclasses.replace(
+        module.config, remat_policy="none", embedding_lookup="gather", logits_chunks=1
+    )
+    return module.clone(config=config)
+
+
+def _key(partitioner: Partitioner) -> jax.ShapeDtypeStruct:
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=partitioner.replicated)
+
+
+# ------------------------------------------------------------------------------------- showing
+def show(screen: Console, target: Topology, name: str, report: Report) -> None:
+    """The figures of one program as a table."""
+    mesh = " x ".join(f"{axis} {size}" for axis, size in report.mesh.items() if size > 1)
+    title = f"{name} step on {target.title} ({mesh or 'one device'})"
+    table = Table(title=title, title_justify="left")
+    table.add_column("of one device")
+    table.add_column("", justify="right")
+    for row in rows(report):
+        table.add_row(*row)
+    screen.print(table)
+
+
+def rows(report: Report) -> Iterable[tuple[str, str]]:
+    """Names and figures."""
+    of = f"of {gib(report.hbm_bytes)}"
+    if not report.fits:
+        yield "does not fit: needs", f"{gib(report.needed_bytes)} {of}"
+        yield "compile", configuration.duration(report.compile_s)
+        return
+    yield "memory", f"{gib(report.needed_bytes)} {of}"
+    for field in dataclasses.fields(report.memory):
+        yield f"  {field.name}", gib(getattr(report.memory, field.name))
+    yield "compiled FLOPs", f"{report.compiled_flops:.3g}"
+    if report.model_flops:
+        yield "model FLOPs", f"{report.model_flops:.3g}"
+        yield "compiled / model", f"{report.compiled_flops / report.model_flops:.2f}"
+    for collective, size in sorted(report.sent_bytes.items(), key=lambda item: -item[1]):
+        if size >= 2**20:
+            yield f"{collective.kind} over {', '.join(collective.axes)}", gib(size)
+    estimate = report.estimate
+    yield "estimate: products", seconds(estimate.compute_s)
+    yield "estimate: memory", seconds(estimate.hbm_s)
+    for axes, duration in estimate.exchange_s.items():
+        if duration >= 1e-4:
+            yield f"estimate: exchange over {axes.replace('+', ', ')}", seconds(duration)
+    yield "estimate: step", f"{seconds(estimate.least_s)} to {seconds(estimate.most_s)}"
+    yield "compile", configuration.duration(report.compile_s)
+
+
+def gib(size: float) -> str:
+    """Bytes as GiB or MiB."""
+    return f"{size / 2**30:,.2f} GiB" if size >= 2**27 else f"{size / 2**20:,.1f} MiB"
+
+
+def seconds(duration: float) -> str:
+    """Seconds or milliseconds."""
+    return f"{duration:.2f} s" if duration >= 1 else f"{1000 * duration:.1f} ms"
+
+
+def as_json(
+    target: Topology, name: str, partitioner: Partitioner, report: Report
+) -> dict[str, Any]:
+    """One program's figures as plain values."""
+    return {
+        "topology": target.name,
+        "slices": target.slices,
+        "chips": target.num_chips,
+        "devices": len(target.devices),
+        "step": name,
+        "fully_sharded": partitioner.fully_sharded,
+        "sequence_parallel": partitioner.sequence_parallel,
+    } | report.as_json()
+
+
+if __name__ == "__main__":
+    configuration.run_program("xlt_jax.aot", __doc__, train, FLAGS, BINDINGS)

@@ -1,0 +1,224 @@
+"""Which partitioning fits a run into memory and exchanges least: estimates before compilation.
+
+The compiler has the last word; these formulas only put the candidates into an order, so that the
+first or second one compiles. Bytes are of one device.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+
+from xlt_jax.training.partition import Partitioner
+
+GIB = 2**30
+# Of the memory there is; the rest is for what the formulas leave out.
+USABLE = 0.85
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Sizes that memory depends on.
+
+    Attributes:
+        parameters: Number of values.
+        table: Those of the token table, or of the output layer.
+        width: D.
+        joined: Heads times their width.
+        hidden: F, times the number of gates.
+        heads: H.
+        layers: Of encoder and decoder.
+        lengths: L and T.
+        rows: Of a batch.
+        microbatches: Parts of a batch computed one after the other.
+        activation_bytes: Of one value.
+        remat: "none", "minimal" or "full".
+        logits_chunks: Parts in which logits are made.
+        divisors: Sizes that the model axis must divide.
+    """
+
+    parameters: int
+    table: int
+    width: int
+    joined: int
+    hidden: int
+    heads: int
+    layers: tuple[int, int]
+    lengths: tuple[int, int]
+    rows: int
+    microbatches: int
+    activation_bytes: int
+    remat: str
+    logits_chunks: int
+    divisors: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A partitioning and why it is taken."""
+
+    partitioner: Partitioner
+    reason: str
+
+
+def needs(
+    module: Any, *, rows: int, lengths: Mapping[str, int], num_microbatches: int = 1
+) -> Needs:
+    """The sizes of a network (``mt5.Transformer``) and of the batches that it is trained on."""
+    config = module.config
+    ids = jax.ShapeDtypeStruct((1, 1), "int32")
+    shapes = jax.eval_shape(
+        lambda ids: module.init(jax.random.key(0), ids, ids, ids, enable_dropout=False), ids
+    )
+    return Needs(
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])),
+        table=config.vocab_size * config.emb_dim,
+        width=config.emb_dim,
+        joined=config.num_heads * config.head_dim,
+        hidden=config.mlp_dim * len(config.mlp_activations),
+        heads=config.num_heads,
+        layers=(config.num_encoder_layers, config.num_decoder_layers),
+        lengths=(lengths["inputs"], lengths["targets"]),
+        rows=rows,
+        microbatches=num_microbatches,
+        activation_bytes=config.dtype.itemsize,
+        remat=config.remat_policy,
+        logits_chunks=config.logits_chunks,
+        divisors=(config.vocab_size, config.num_heads, config.mlp_dim, *lengths.values()),
+    )
+
+
+def memory(needs: Needs, *, rows: float, data: int, model: int, fully_sharded: bool) -> float:
+    """Estimated bytes of a training step.
+
+    Args:
+        needs: The run's sizes.
+        rows: Of a microbatch, of one device.
+        data: Size of the data axis.
+        model: Size of the model axis, along which activations are split too.
+        fully_sharded: See ``partition.standard_rules``.
+    """
+    parts = model * (data if fully_sharded else 1)
+    # Float32 parameters, gradients and updates; Adafactor's moments are small.
+    state = 12 * needs.parameters / parts
+    # The token table for both look-ups, the output layer, and its gradient while it adds up.
+    state += 12 * needs.table / model if fully_sharded else 4 * needs.table / model
+    length, targets = needs.lengths
+    longest = max(length, targets)
+    tokens = rows * (needs.layers[0] * length + needs.layers[1] * targets)
+    value = needs.activation_bytes
+    stash = tokens * needs.width * value / model
+    in_layer = value * (10 * needs.width + (8 * needs.joined + 3 * needs.hidden) / model)
+    scores = 3 * value * needs.heads * longest / model + 8 * needs.heads * longest / model
+    one_layer = rows * longest * (in_layer + scores)
+    if needs.remat == "none":
+        kept = value * (4 * needs.width + (5 * needs.joined + 2 * needs.hidden) / model)
+        stash += tokens * (kept + 2 * value * needs.heads * longest / model)
+    elif needs.remat == "minimal":
+        stash += tokens * value * (2 * needs.width + (4 * needs.joined + needs.hidden) / model)
+    vocabulary = needs.table / needs.width
+    logits = 12 * rows * targets * vocabulary / model / needs.logits_chunks
+    return state + stash + max(one_layer, logits)
+
+
+def exchanged(needs: Needs, *, rows: float, data: int, model: int, fully_sharded: bool) -> float:
+    """Estimated bytes that a device sends in a training step; arguments are those of ``memory``."""
+    share = (data - 1) / data
+    # Gradients added up; or weights gathered forward and backward and gradients scattered.
+    over_data = (4 if fully_sharded else 8) * needs.parameters / model * share
+    if fully_sharded:
+        over_data += 2 * 2 * needs.parameters / model * share * needs.microbatches
+    tokens = rows * needs.microbatches * sum(n * m for n, m in zip(needs.layers, needs.lengths))
+    passes = 12 if needs.remat == "full" else 8
+    over_model = passes * tokens * needs.width * needs.activation_bytes * (model - 1) / model
+    return over_data + over_model
+
+
+def choices(
+    given: Partitioner, devices: Sequence[jax.Device], needs: Needs, capacity: float
+) -> Iterator[Choice]:
+    """Partitionings estimated to fit, those that exchange least first.
+
+    Args:
+        given: With ``num_partitions`` None; what it fixes otherwise is kept.
+        devices: To be partitioned.
+        needs: The run's sizes.
+        capacity: Bytes that a program may use on one device.
+
+    Raises:
+        ValueError: Nothing fits.
+    """
+    candidates = sorted(_candidates(given, devices, needs), key=lambda candidate: candidate[1])
+    plain = next((size for mesh, _, size in candidates if mesh["num_partitions"] == 1), None)
+    fitting = [candidate for candidate in candidates if candidate[2] <= USABLE * capacity]
+    if not fitting:
+        smallest = min((size for _, _, size in candidates), default=float("nan"))
+        raise ValueError(
+            f"No partitioning of {len(devices)} devices is estimated to fit: the least is "
+            f"{smallest / GIB:.1f} GiB a device of {capacity / GIB:.1f}. "
+            f"{_smaller(needs)}, or take more devices."
+        )
+    for options, _, size in fitting:
+        words = f"{options['num_partitions']} model partition(s)"
+        words += ", parameters sharded over data" if options["fully_sharded"] else ""
+        why = f"estimated {size / GIB:.1f} of {capacity / GIB:.1f} GiB a device"
+        if plain is not None and plain > USABLE * capacity:
+            why += f"; data parallel alone: {plain / GIB:.1f}"
+        yield Choice(given.on(devices, **options), f"{words} ({why}, least exchanged)")
+
+
+def advice(needs: Needs, partitioner: Partitioner, capacity: float) -> str:
+    """What to change when a step does not fit: the first partitioning or batch estimated to."""
+    free = Partitioner(None)
+    for rows in (needs.rows, needs.rows // 2, needs.rows // 4, needs.rows // 8):
+        smaller = replace(needs, rows=rows)
+        try:
+            found = list(choices(free, partitioner.devices, smaller, capacity))
+        except ValueError:
+            continue
+        now = (partitioner.num_partitions, partitioner.fully_sharded)
+        for choice in found:
+            other = choice.partitioner
+            if rows == needs.rows and (other.num_partitions, other.fully_sharded) == now:
+                continue
+            return (
+                f"Try BATCH_SIZE = {rows}, NUM_PARTITIONS = {other.num_partitions}, "
+                f"FULLY_SHARDED = {other.fully_sharded}, "
+                f"SEQUENCE_PARALLEL = {other.sequence_parallel}: {choice.reason}."
+            )
+    return f"{_smaller(needs)}, or take more devices."
+
+
+def _smaller(needs: Needs) -> str:
+    changes = []
+    if needs.remat != "full":
+        changes.append("set mt5.T5Config.remat_policy = 'full'")
+    if needs.logits_chunks < 8:
+        changes.append("set mt5.T5Config.logits_chunks = 16")
+    changes.append(f"lower BATCH_SIZE (now {needs.rows}) or raise NUM_MICROBATCHES")
+    text = ", ".join(changes)
+    return text[0].upper() + text[1:]
+
+
+def _candidates(
+    given: Partitioner, devices: Sequence[jax.Device], needs: Needs
+) -> Iterator[tuple[dict[str, Any], float, float]]:
+    """(options, bytes exchanged, bytes needed) of all partitionings that the sizes allow."""
+    slices = given.on(devices, num_partitions=1).mesh.shape["slice"]
+    count = len(devices) // slices
+    for model in (n for n in range(1, count + 1) if count % n == 0):
+        data = count // model
+        rows = needs.rows / (slices * data * needs.microbatches)
+        if rows % 1 or any(size % model for size in needs.divisors):
+            continue
+        for fully_sharded in (False, True) if data > 1 else (False,):
+            if given.fully_sharded and not fully_sharded and data > 1:
+                continue
+            sizes = dict(rows=rows, data=data, model=model, fully_sharded=fully_sharded)
+            options = {
+                "num_partitions": model,
+                "fully_sharded": fully_sharded,
+                "sequence_parallel": model > 1,
+            }
+            yield options, exchanged(needs, **sizes), memory(needs, **sizes)
