@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean t5x
+.PHONY: demo test lint bench clean t5x aot
 
 # T5X and what it takes from GitHub, at the commits that were tested.
 T5X_PACKAGES := \
@@ -20,7 +20,13 @@ $(VENV)/installed: requirements.lock setup.py
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/tested: $(VENV)/installed requirements-test.lock
+# Then `PYTHONPATH=.venv/tpu .venv/bin/python -m xlt_jax.aot ...` compiles for TPUs.
+aot: $(VENV)/tpu/installed
+$(VENV)/tpu/installed: requirements-tpu.txt | $(VENV)/installed
+	@$(BIN)/pip install --quiet --progress-bar on --disable-pip-version-check --no-deps --upgrade --target $(VENV)/tpu -r requirements-tpu.txt
+	@touch $@
+
+$(VENV)/tested: $(VENV)/installed $(VENV)/tpu/installed requirements-test.lock
 	@echo "Installing what the tests need (about a minute) ..."
 	@$(BIN)/pip install --quiet --progress-bar on --disable-pip-version-check -r requirements-test.lock
 	@touch $@

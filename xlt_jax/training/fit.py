@@ -123,7 +123,11 @@ def memory(needs: Needs, *, rows: float, data: int, model: int, fully_sharded: b
 
 
 def exchanged(needs: Needs, *, rows: float, data: int, model: int, fully_sharded: bool) -> float:
-    """Estimated bytes that a device sends in a training step; arguments are those of ``memory``."""
+    """Estimated bytes that a device sends in a training step; arguments are those of ``memory``.
+
+    Those over the model axis count twice: the computation waits for them, while gradients and
+    weights are exchanged beside it.
+    """
     share = (data - 1) / data
     # Gradients added up; or weights gathered forward and backward and gradients scattered.
     over_data = (4 if fully_sharded else 8) * needs.parameters / model * share
@@ -132,7 +136,7 @@ def exchanged(needs: Needs, *, rows: float, data: int, model: int, fully_sharded
     tokens = rows * needs.microbatches * sum(n * m for n, m in zip(needs.layers, needs.lengths))
     passes = 12 if needs.remat == "full" else 8
     over_model = passes * tokens * needs.width * needs.activation_bytes * (model - 1) / model
-    return over_data + over_model
+    return over_data + 2 * over_model
 
 
 def choices(

@@ -260,12 +260,20 @@ def _groups(attributes: str, devices: int) -> np.ndarray:
         )
         numbers = np.arange(math.prod(dims)).reshape(dims)
         return (numbers.transpose(order) if order else numbers).reshape(shape)
-    # Such as mesh['axis_0'=32,'axis_1'=8] {'axis_0'}: devices in order, split by its axes.
-    named = re.search(r"replica_groups=(?:@?\w*)mesh\[(.*?)\][^{]*\{(.*?)\}", attributes)
+    # Such as mesh['axis_0'=32,'axis_1'=8] {'axis_0'}: devices in order, split by its axes; or, with
+    # device_ids=([8,32]T(1,0)), in the order of a transposed grid.
+    named = re.search(r"replica_groups=mesh\[(.*?)\]([^{]*)\{(.*?)\}", attributes)
     if named:
         sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", named[1])}
-        along = [list(sizes).index(name) for name in re.findall(r"'(\w+)'", named[2])]
-        numbers = np.arange(math.prod(sizes.values())).reshape(list(sizes.values()))
+        along = [list(sizes).index(name) for name in re.findall(r"'(\w+)'", named[3])]
+        numbers = np.arange(math.prod(sizes.values()))
+        if turned := re.search(r"device_ids=\(\[([\d,]+)\](?:T\(([\d,]+)\))?\)", named[2]):
+            grid, order = (
+                list(map(int, part.split(","))) if part else None for part in turned.groups()
+            )
+            numbers = numbers.reshape(grid)
+            numbers = numbers.transpose(order) if order else numbers
+        numbers = numbers.reshape(list(sizes.values()))
         others = [axis for axis in range(len(sizes)) if axis not in along]
         members = math.prod(numbers.shape[axis] for axis in along)
         return numbers.transpose(others + along).reshape(-1, members)

@@ -76,7 +76,8 @@ def described(name: str, slices: int = 1) -> Topology:
         raise ValueError(f"slices is {slices}: give 1 or more.")
     if importlib.util.find_spec("libtpu") is None:
         raise ValueError(
-            "The TPU compiler is not installed: pip install 'xlt-jax[aot]'. It needs no TPU."
+            "The TPU compiler, which needs no TPU, is not installed: run `make aot` and put "
+            ".venv/tpu on PYTHONPATH, or pip install libtpu."
         )
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
