@@ -50,13 +50,30 @@ SEVERAL_LAYERS = dict(num_encoder_layers=3, num_decoder_layers=2, relative_bias=
 class Run:
     """A tiny run; ``train(n)`` returns the state and all metrics.
 
-    ``scan`` chooses a network of several layers, scanned or not, with a bias in each.
+    ``scan`` chooses a network of several layers, scanned or not, with a bias in each; ``split``
+    splits parameters over the data axis and activations over the model axis too.
     """
 
-    def __init__(self, devices=1, num_partitions=1, dropout_rate=0.0, scan=None, **options):
+    def __init__(
+        self,
+        devices=1,
+        num_partitions=1,
+        dropout_rate=0.0,
+        scan=None,
+        split=False,
+        logits_chunks=1,
+        remat_policy="none",
+        **options,
+    ):
         network = {} if scan is None else SEVERAL_LAYERS | {"scan_layers": scan}
+        network |= {"logits_chunks": logits_chunks, "remat_policy": remat_policy}
         self.network = tiny_network(dropout_rate=dropout_rate, **network)
-        self.partitioner = Partitioner(num_partitions, devices=jax.devices()[:devices])
+        self.partitioner = Partitioner(
+            num_partitions,
+            devices=jax.devices()[:devices],
+            fully_sharded=split,
+            sequence_parallel=split and num_partitions > 1,
+        )
         self.learning_rate = optim.create_learning_rate_scheduler(warmup_steps=4)
         self.optimizer = optim.adafactor(
             self.learning_rate, min_dim_size_to_factor=16, layer_axis=mt5.layer_axis

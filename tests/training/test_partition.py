@@ -69,6 +69,52 @@ def test_two_dimensional_rules_use_each_mesh_axis_once(make_network):
     assert kernel.sharding.spec == PartitionSpec("data", "model")
 
 
+def test_fully_sharded_parameters_and_moments_are_split_over_data_too(make_network):
+    described = describe(make_network(), Partitioner(2, fully_sharded=True))
+    specs = jax.tree.map(lambda leaf: leaf.sharding.spec, described.params)
+    layer = specs["encoder"]["layers_0"]
+    assert specs["token_embedder"]["embedding"] == PartitionSpec("model", "data")
+    assert layer["attention"]["out"]["kernel"] == PartitionSpec("model", "data")
+    assert layer["pre_mlp_layer_norm"]["scale"] == PartitionSpec("data")
+    row = described.opt_state.row["token_embedder"]["embedding"]
+    assert row.sharding.spec == PartitionSpec("data")
+
+
+def test_rules_and_their_names_exclude_each_other():
+    with pytest.raises(ValueError, match="fully_sharded"):
+        Partitioner(2, partition.STANDARD_RULES, fully_sharded=True)
+
+
+def test_other_devices_and_options():
+    given = Partitioner(2, fully_sharded=True)
+    four = given.on(jax.devices()[:4])
+    assert dict(four.mesh.shape) == {"slice": 1, "data": 2, "model": 2} and four.fully_sharded
+    assert given.on(jax.devices()[:4], num_partitions=4).mesh.shape["model"] == 4
+    ruled = Partitioner(1, [*partition.STANDARD_RULES, ("expert", "model")])
+    assert ruled.on(jax.devices()[:4], num_partitions=2).rules == ruled.rules
+    with pytest.raises(ValueError, match="sequence_parallel cannot change"):
+        ruled.on(jax.devices()[:4], sequence_parallel=True)
+
+
+class Described:
+    """A device of a described slice."""
+
+    platform = "cpu"
+
+    def __init__(self, number, slice_index):
+        self.id, self.slice_index = number, slice_index
+
+
+def test_slices_are_an_axis_of_their_own():
+    devices = [Described(number, number % 2) for number in range(8)]
+    mesh = Partitioner(2, devices=devices).mesh
+    assert dict(mesh.shape) == {"slice": 2, "data": 2, "model": 2}
+    for index, slice_ in enumerate(mesh.devices):
+        assert {device.slice_index for device in slice_.flat} == {index}
+    with pytest.raises(ValueError, match=r"Slices have \[4, 3\] devices"):
+        Partitioner(1, devices=devices[:7])
+
+
 def test_initial_values_do_not_depend_on_the_devices(make_run):
     one, eight = make_run().create(), make_run(devices=8, num_partitions=4).create()
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(one), jax.device_get(eight))

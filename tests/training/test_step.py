@@ -86,6 +86,30 @@ def test_eight_devices_equal_one(make_run, num_partitions, options):
     assert_close(jax.device_get(eight.params), jax.device_get(one.params), 1e-5)
 
 
+def splits():
+    """(devices, model partitions) of up to 8 devices; two of them in every run."""
+    for devices in (1, 2, 4, 8):
+        for parts in (n for n in (1, 2, 4, 8) if n <= devices):
+            marks = () if (devices, parts) in ((8, 2), (2, 1)) else pytest.mark.slow
+            yield pytest.param(devices, parts, marks=marks)
+
+
+@pytest.mark.parametrize("devices,num_partitions", splits())
+def test_all_splits_equal_one_device(make_run, devices, num_partitions):
+    """Everything split: parameters, activations along the length, logits in chunks, slow remat."""
+    options = dict(scan=True, logits_chunks=3, remat_policy="full")
+    one, one_metrics = make_run(scan=True).train(3)
+    many = make_run(devices=devices, num_partitions=num_partitions, split=True, **options)
+    after, metrics = many.train(3)
+    for mine, whole in zip(metrics, one_metrics, strict=True):
+        np.testing.assert_allclose(mine["loss"], whole["loss"], rtol=1e-5)
+        np.testing.assert_allclose(mine["grad_norm"], whole["grad_norm"], rtol=1e-4)
+    assert_close(jax.device_get(after.params), jax.device_get(one.params), 1e-5)
+    if devices // num_partitions > 1:
+        kernel = many.described.params["encoder"]["encoder"]["mlp"]["wi_0"]["kernel"]
+        assert kernel.sharding.spec[0] == "data"
+
+
 @pytest.mark.parametrize("num_partitions", [1, 4])
 def test_scanned_layers_train_like_unscanned_ones(make_run, stack_layers, num_partitions):
     """Five steps of Adafactor: factors, clipping and parameter scale are those of one layer."""
