@@ -61,7 +61,10 @@ json() { # json TEXT: as a string of JSON, and so of YAML
 filled() { # The template with values in place of "@...@".
   local text list='' each
   text=$(cat "$template")
-  for each in "${arguments[@]}"; do list+=${list:+, }$(json "$each"); done
+  for each in "${arguments[@]}"; do
+    each=$(json "${each//\$/\$\$}") || exit # Kubernetes turns $$ into $ and fills in $(NAME)
+    list+=${list:+, }$each
+  done
   text=${text//'"@PODS@"'/"$pods"}
   text=${text//'"@GPUS@"'/"$gpus"}
   text=${text//'"@FAILURES@"'/"$((pods * 20))"}

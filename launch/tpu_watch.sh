@@ -27,7 +27,7 @@ required type
 for each in poll_seconds attempts backoff_seconds; do whole_number "$each"; done
 training_arguments
 case $(printf '%s\n' "${arguments[@]}" | sed -n "s/^--gin\.MODEL_DIR=[ '\"]*//p") in
-  gs://?*) ;;
+  gs://[a-z0-9]*) ;;
   *)
     refuse "A slice that is taken away loses its disks: the arguments need" \
       "--gin.MODEL_DIR=\"'gs://...'\", to resume from."
