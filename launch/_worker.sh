@@ -104,6 +104,7 @@ stop() {
   done
   if running; then
     kill -KILL -- "-$process"
+    while running; do sleep 0.1; done
     write train.exit 137
   fi
   echo "$(hostname): $(status)"

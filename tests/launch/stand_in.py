@@ -1,7 +1,6 @@
 """Stands in for a program: notes how it was called, and answers from the table of the test."""
 
 import fcntl
-import json
 import os
 import sys
 
@@ -11,15 +10,15 @@ WATCHED = ("env", "mkdir", "rm", "tar")
 
 def answer(argv: list[str]):
     """The next answer of the first rule whose words are in the call."""
-    with open(f"{FOLDER}/answers.json", "r+") as file:
+    with open(f"{FOLDER}/answers", "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        rules = json.load(file)
+        rules = eval(file.read())  # of the test; json takes longer to import than all else
         for words, answers in rules:
             if words in " ".join(argv):
                 found = answers.pop(0) if len(answers) > 1 else answers[0]
                 file.seek(0)
                 file.truncate()
-                json.dump(rules, file)
+                file.write(repr(rules))
                 return found
     return ""
 
@@ -48,8 +47,8 @@ def on_worker(argv: list[str]) -> int:
 def main() -> int:
     program = os.path.basename(sys.argv[0])
     argv = [program, *sys.argv[1:]]
-    with open(f"{FOLDER}/calls.jsonl", "a") as file:
-        file.write(json.dumps(argv) + "\n")
+    with open(f"{FOLDER}/calls", "a") as file:
+        file.write(repr(argv) + "\n")
     if program in WATCHED:
         os.execv(f"{os.environ['TOOLS']}/{program}", argv)
     found = answer(argv)

@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from test_scripts import AWKWARD
+from desk import AWKWARD
 
 
 def test_one_process_for_all_gpus(desk):
@@ -30,7 +30,8 @@ SLURM = ("--nodes=2", "--gpus_per_node=8", "--time=12:00:00")
 
 
 def test_sbatch(desk):
-    more = ("--partition=big", "--account=us", "--cpus_per_task=64", "--sbatch_flag=--comment=a b")
+    more = ("--partition=big", "--account=us", "--cpus_per_task=64")
+    more += ("--sbatch_flag=--comment=a b", "--sbatch_flag=-v")
     call = (*SLURM, *more, "--name=my_run", "--save_seconds=120", "--", *AWKWARD)
     result = desk.run("slurm.sh", *call)
     assert result.returncode == 0, result.stderr
@@ -41,7 +42,7 @@ def test_sbatch(desk):
             *("--gpus-per-node=8", "--time=12:00:00", "--requeue", "--open-mode=append"),
             *("--signal=TERM@120", f"--chdir={desk.root}"),
             *(f"--output={desk.root}/runs/slurm/%x-%j.log", "--partition=big", "--account=us"),
-            *("--cpus-per-task=64", "--comment=a b", f"{desk.root}/launch/_slurm_job.sh"),
+            *("--cpus-per-task=64", "--comment=a b", "-v", f"{desk.root}/launch/_slurm_job.sh"),
             *(f"{desk.root}/.venv/bin/python", *AWKWARD),
         ]
     ]

@@ -2,8 +2,7 @@
 
 import pytest
 import yaml
-from conftest import LAUNCH
-from test_scripts import AWKWARD
+from desk import AWKWARD, LAUNCH
 
 APPLY = ("apply", "--name=my-run", "--image=host/a:1", "--pods=4", "--gpus=8")
 

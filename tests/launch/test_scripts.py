@@ -7,24 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import LAUNCH, commands
+from desk import AWKWARD, LAUNCH, TPU, commands
 
 SCRIPTS = sorted(path.name for path in LAUNCH.glob("[!_]*.sh"))
-TPU = ("--name=my-tpu", "--zone=us-central2-b")
-AWKWARD = (
-    "--gin_file=a b.gin",
-    "it's",
-    'a "word"',
-    "$(touch pwned) `touch pwned` $HOME ${HOME} $$",
-    "two\nlines\n",
-    "back\\slash\\n \\",
-    "",
-    "* ? [a] ~ {a,b} !",
-    "é & | ; < > ( ) # %s @NAME@",
-    "-x",
-    "--",
-    "--dry_run",
-)
 TRAIN = ("--", "--gin.MODEL_DIR='gs://bucket/x'", *AWKWARD)
 # Calls of every script in its ways. Their answers let each end well at once.
 CASES = {

@@ -6,8 +6,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import LAUNCH, SENT
-from test_scripts import AWKWARD, TPU
+from desk import AWKWARD, LAUNCH, SENT, TPU
 
 TPU_VM = ["gcloud", "compute", "tpus", "tpu-vm"]
 QUEUE = ["gcloud", "compute", "tpus", "queued-resources"]

@@ -1,7 +1,7 @@
 """tpu_watch.sh against scripted states: what it does next, how long it waits, when it ends."""
 
 import pytest
-from test_scripts import TPU
+from desk import TPU
 
 CALL = (*TPU, "--type=v4-64", "--spot", "--poll_seconds=45", "--backoff_seconds=10")
 TRAIN = ("--", "--gin.MODEL_DIR='gs://bucket/x'", "a b")
