@@ -161,7 +161,7 @@ tpu() { # Checks --name and --zone of a TPU; place is where it is.
 worker_number() { # worker_number worker: a TPU worker's number, or all.
   case ${!1} in
     all) ;;
-    '' | *[!0-9]*) refuse "--$1 must be a worker's number, from 0, or all, not $(quoted "${!1}")." ;;
+    '' | *[!0-9]*) refuse "--$1 must be a number from 0, or all, not $(quoted "${!1}")." ;;
   esac
 }
 
@@ -178,5 +178,6 @@ confirm() { # confirm WHAT NAME YES: goes on only with --yes or after the name w
   if [ "$dry_run" = yes ] || [ "$3" = yes ]; then return; fi
   printf 'This deletes %s. Type its name to go on: ' "$1" >&2
   read -r typed || :
-  [ "$typed" = "$2" ] || refuse "Nothing was deleted: $(quoted "$typed") is not $2. --yes skips this."
+  [ "$typed" = "$2" ] ||
+    refuse "Nothing was deleted: $(quoted "$typed") is not $2. --yes skips this."
 }

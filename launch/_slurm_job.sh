@@ -7,7 +7,8 @@ export JAX_PLATFORMS=cuda,cpu PYTHONUNBUFFERED=1 # without a GPU it fails rather
 # Under Slurm JAX takes one GPU per process unless it is told.
 JAX_LOCAL_DEVICE_IDS=$(seq -s, 0 $((SLURM_GPUS_ON_NODE - 1)))
 export JAX_LOCAL_DEVICE_IDS
-step=(srun --cpu-bind=none --kill-on-bad-exit=0 --wait=600) # time to save for all, not for the first
+# When one process has ended the others may still be saving.
+step=(srun --cpu-bind=none --kill-on-bad-exit=0 --wait=600)
 [ -z "${SLURM_CPUS_PER_TASK:-}" ] || step+=(--cpus-per-task="$SLURM_CPUS_PER_TASK")
 
 trap 'exit 143' TERM # scancel: the end, not once more

@@ -29,8 +29,9 @@ if [ -z "$version" ]; then
     v5p-*) version=v2-alpha-tpuv5 ;;
     v6e-*) version=v2-alpha-tpuv6e ;;
     *)
-      refuse "No software is known for --type $(quoted "$type") (known: v2- v3- v4- v5litepod- v5p-" \
-        "v6e-). Give --version; gcloud compute tpus tpu-vm versions list --zone=$zone has them."
+      refuse "No software is known for --type $(quoted "$type") (known: v2- v3- v4- v5litepod-" \
+        "v5p- v6e-). Give --version; these are in:" \
+        "gcloud compute tpus tpu-vm versions list --zone=$zone"
       ;;
   esac
 fi

@@ -88,7 +88,7 @@ look() { # Sets slice, and state: what there is to do.
 trouble() {
   troubles=$((troubles + 1))
   if [ "$troubles" -ge "$attempts" ]; then
-    say "error: $1: trouble $troubles of $attempts, so this ends. The TPU, if any, is left as it is."
+    say "error: $1: trouble $troubles of $attempts, so this ends. A TPU is left as it is."
     exit 1
   fi
   say "$(date '+%m-%d %H:%M') $1: trouble $troubles of $attempts, on in $delay seconds."
