@@ -262,7 +262,7 @@ def test_a_worker_that_is_not_set_up_does_not_start(desk):
 def test_a_run_goes_on_alone_and_stops_after_it_has_saved(desk):
     """The run outlives the call, refuses a second beside it, ends itself on SIGTERM; is resumed."""
     checkout = desk.worker_checkout(
-        "trap 'echo saving; exit 143' TERM; echo ready; while :; do sleep 0.05; done"
+        "trap 'echo saving; exit 143' TERM; echo ready; for n in {1..400}; do sleep 0.05; done"
     )
     assert desk.worker("start", "x").returncode == 0
     wait_until(lambda: "ready" in (checkout / "train.log").read_text())
@@ -282,7 +282,9 @@ def test_a_run_goes_on_alone_and_stops_after_it_has_saved(desk):
 
 
 def test_a_run_that_does_not_stop_is_killed(desk):
-    checkout = desk.worker_checkout("trap '' TERM; echo ready; while :; do sleep 0.05; done")
+    checkout = desk.worker_checkout(
+        "trap '' TERM; echo ready; for n in {1..400}; do sleep 0.05; done"
+    )
     desk.worker("start", "x")
     wait_until(lambda: "ready" in (checkout / "train.log").read_text())
     assert desk.worker("stop", "1").stdout.endswith(": exit 137\n")
