@@ -299,17 +299,49 @@ class _Curve:
 
 
 class PjitPartitioner(t5x.partitioning.PjitPartitioner):
-    """T5X's partitioner, on CPU too with ``num_partitions`` devices holding one copy of the model.
+    """T5X's partitioner with the options of ``training.partition.Partitioner``.
 
-    T5X itself ignores the number there.
+    On CPU too ``num_partitions`` devices hold one copy of the model; T5X itself ignores it there.
+
+    Raises:
+        ValueError: ``num_partitions`` is None.
     """
+
+    def __init__(
+        self,
+        num_partitions: int | None = 1,
+        logical_axis_rules: partition.LogicalAxisRules | None = None,
+        fully_sharded: bool = False,
+        sequence_parallel: bool = False,
+        **options,
+    ):
+        if num_partitions is None:
+            raise ValueError(
+                "NUM_PARTITIONS is None: T5X does not choose it. Give a number, such as that which "
+                "python -m xlt_jax.aot chooses for the same gin files."
+            )
+        rules = logical_axis_rules or partition.standard_rules(
+            fully_sharded=fully_sharded, sequence_parallel=sequence_parallel, rows="data"
+        )
+        super().__init__(num_partitions=num_partitions, logical_axis_rules=rules, **options)
 
     @functools.cached_property
     def mesh(self) -> Mesh:
         """Axes "data" and "model"."""
         if jax.default_backend() == "cpu":
-            return partition.Partitioner(self._num_partitions).mesh
+            slices = partition.Partitioner(self._num_partitions).mesh
+            return Mesh(slices.devices[0], slices.axis_names[1:])
         return super().mesh
+
+    def partition(self, fn: Callable, *arguments, **options):
+        """As T5X's; inside, the network's own constraints have a meaning, as under our engine."""
+
+        @functools.wraps(fn)
+        def traced(*args):
+            with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+                return fn(*args)
+
+        return super().partition(traced, *arguments, **options)
 
 
 # ------------------------------------------------------------------------------------- checkpoints

@@ -22,7 +22,7 @@ import tasks  # noqa: F401 (registers)
 from tasks.cldr import text
 from xlt_jax import evaluate, t5x_adapter, train
 from xlt_jax.data import vocab
-from xlt_jax.models import mt5
+from xlt_jax.models import layers, mt5
 from xlt_jax.objectives import lm
 from xlt_jax.training import config, optim
 
@@ -78,7 +78,7 @@ def test_the_adapters_records_have_our_defaults(name):
     ("ours", "theirs"), [(train.train, t5x.train.train), (evaluate.evaluate, t5x.eval.evaluate)]
 )
 def test_our_programs_take_arguments_of_t5x(ours, theirs):
-    own_flags = {"export_submission"}  # of the command line: no gin file binds it
+    own_flags = {"export_submission", "alignment", "profile"}  # of the command line: no gin file binds it
     extra = inspect.signature(ours).parameters.keys() - inspect.signature(theirs).parameters.keys()
     assert extra <= own_flags
 
@@ -255,3 +255,20 @@ def test_steps_are_those_of_our_training(tmp_path, monkeypatch):
 def test_mesh_has_the_partitions_asked_for_on_cpu():
     shape = t5x_adapter.PjitPartitioner(num_partitions=2).mesh.shape
     assert dict(shape) == {"data": 4, "model": 2}
+
+
+def test_partitioner_has_our_rules():
+    split = t5x_adapter.PjitPartitioner(2, fully_sharded=True, sequence_parallel=True)
+    rules = dict(split.logical_axis_rules)
+    assert rules["embed"] == "data" and rules["split_length"] == "model"
+    assert rules["batch"] == "data"
+    with pytest.raises(ValueError, match="T5X does not choose"):
+        t5x_adapter.PjitPartitioner(None)
+
+
+def test_constraints_of_the_network_reach_t5x():
+    """Traced by T5X's partitioner, activations are split along the length."""
+    split = t5x_adapter.PjitPartitioner(2, sequence_parallel=True)
+    between = split.partition(layers.between, in_axis_resources=(None,), out_axis_resources=None)
+    lowered = between.lower(jax.ShapeDtypeStruct((4, 8, 16), "float32")).as_text()
+    assert '{"data"}, {"model"}' in lowered
