@@ -108,7 +108,7 @@ class Run:
         if given.num_partitions is None:
             yield from fit.choices(given, target.devices, self.needs(), programs.capacity(target))
         else:
-            yield fit.Choice(given.on(target.devices), "as the run says")
+            yield fit.Choice(given.on(target.devices), "as the run says", is_ours=False)
 
     def needs(self) -> fit.Needs:
         """For estimates before anything is compiled."""

@@ -19,7 +19,7 @@ from xlt_jax.evaluation.parts import Parts, shard_of
 from xlt_jax.evaluation.predictions import TaskResult
 from xlt_jax.evaluation.tensorboard import ScalarWriter
 from xlt_jax.registry import benchmarks, xtreme
-from xlt_jax.training import checkpoint, partition, state
+from xlt_jax.training import checkpoint, fit, partition, state
 from xlt_jax.training.config import DatasetConfig, RestoreCheckpointConfig
 from xlt_jax.training.model import EncoderDecoderModel
 
@@ -59,6 +59,10 @@ def evaluate(
     shard = shard_of(os.environ)
     folder = epath.Path(output_dir)
     checkpoint.writable_folder(folder)
+    choice = fit.for_reading(partitioner, model.module)
+    partitioner = choice.partitioner
+    if choice.is_ours:
+        print(f"Partitioning: {choice.reason}.", flush=True)
     evaluator = inference_evaluator_cls(
         model.module, model.vocabulary, dataset_cfg, partitioner, on_progress=Progress()
     )

@@ -20,7 +20,7 @@ from xlt_jax.data import budget, features, record, tokens
 from xlt_jax.data.augmentation import Augmentation
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.evaluation import predictions, selection, zero_shot
-from xlt_jax.training import checkpoint, flops, partition, prefetch, state, step
+from xlt_jax.training import checkpoint, fit, flops, partition, prefetch, programs, state, step
 from xlt_jax.training.config import CheckpointConfig, DatasetConfig
 from xlt_jax.training.model import EncoderDecoderModel, Trainer, check_whole_batches
 
@@ -80,6 +80,14 @@ def train(
     microbatches = trainer.num_microbatches or 1
     for dataset_cfg in filter(None, (train_dataset_cfg, train_eval_dataset_cfg)):
         check_whole_batches(model.objective, microbatches, dataset_cfg.pack)
+    needs = fit.needs(
+        model.module,
+        rows=train_dataset_cfg.batch_size,
+        lengths=train_dataset_cfg.task_feature_lengths,
+        num_microbatches=microbatches,
+    )
+    choice = fit.here(partitioner, needs)
+    partitioner = choice.partitioner
     partitioner.check_batch_size(train_dataset_cfg.batch_size, microbatches)
     stream, tables = open_stream(train_dataset_cfg, model.vocabulary, model.augmentations)
     eval_batches = open_eval_batches(
@@ -167,6 +175,7 @@ def train(
     log.start(now, described, tables, train_dataset_cfg.task_feature_lengths, summarize_config_fn)
     drawn = (total_steps - run["first_step"]) * stream.examples_per_batch
     sizes = {table.name: table.size for table in tables}
+    log.say(f"Partitioning: {choice.reason}." if choice.is_ours else None)
     log.say(budget.warning(budget.expected(stream.rates, sizes, drawn)))
     stop = StopSignal()
     waiting: list[Mapping[str, Any]] = []  # metrics still on the device
@@ -196,7 +205,7 @@ def train(
         if compiled is None:
             traced = train_step.trace(train_state, batch, base_rng)
             log.flops_per_step = flops.matmul_flops(traced.jaxpr)
-            compiled = traced.lower().compile()
+            compiled = compile_or_advise(traced, needs, partitioner)
         train_state, metrics = compiled(train_state, batch, base_rng)
         now += 1
         seen += examples
@@ -290,6 +299,29 @@ def open_eval_batches(
         return []
     stream, _ = open_stream(config, vocabulary, augmentations)
     return [next(stream).arrays for _ in range(eval_steps)]
+
+
+# ------------------------------------------------------------------------------------- programs
+def compile_or_advise(
+    traced: jax.stages.Traced, needs: fit.Needs, partitioner: partition.Partitioner
+) -> jax.stages.Compiled:
+    """The step's program.
+
+    Raises:
+        ValueError: It does not fit into the devices' memory.
+    """
+    try:
+        return traced.lower().compile()
+    except jax.errors.JaxRuntimeError as error:
+        found = programs.out_of_memory(error)
+        if found is None:
+            raise
+        needed, there = (size / fit.GIB for size in found)
+        raise ValueError(
+            f"The training step needs {needed:.1f} GiB of a device's {there:.1f}. "
+            f"{fit.advice(needs, partitioner, found[1])} "
+            "python -m xlt_jax.aot tells beforehand what fits a TPU."
+        ) from error
 
 
 # ------------------------------------------------------------------------------------- metrics

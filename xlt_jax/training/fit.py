@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from xlt_jax.registry import chips
 from xlt_jax.training.partition import Partitioner
 
 GIB = 2**30
@@ -56,10 +57,11 @@ class Needs:
 
 @dataclass(frozen=True)
 class Choice:
-    """A partitioning and why it is taken."""
+    """A partitioning, why it is taken, and whether it was chosen here."""
 
     partitioner: Partitioner
     reason: str
+    is_ours: bool = True
 
 
 def needs(
@@ -67,12 +69,8 @@ def needs(
 ) -> Needs:
     """The sizes of a network (``mt5.Transformer``) and of the batches that it is trained on."""
     config = module.config
-    ids = jax.ShapeDtypeStruct((1, 1), "int32")
-    shapes = jax.eval_shape(
-        lambda ids: module.init(jax.random.key(0), ids, ids, ids, enable_dropout=False), ids
-    )
     return Needs(
-        parameters=sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])),
+        parameters=num_parameters(module),
         table=config.vocab_size * config.emb_dim,
         width=config.emb_dim,
         joined=config.num_heads * config.head_dim,
@@ -87,6 +85,15 @@ def needs(
         logits_chunks=config.logits_chunks,
         divisors=(config.vocab_size, config.num_heads, config.mlp_dim, *lengths.values()),
     )
+
+
+def num_parameters(module: Any) -> int:
+    """Of a network that is not made."""
+    ids = jax.ShapeDtypeStruct((1, 1), "int32")
+    shapes = jax.eval_shape(
+        lambda ids: module.init(jax.random.key(0), ids, ids, ids, enable_dropout=False), ids
+    )
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
 
 
 def memory(needs: Needs, *, rows: float, data: int, model: int, fully_sharded: bool) -> float:
@@ -170,6 +177,46 @@ def choices(
         if plain is not None and plain > USABLE * capacity:
             why += f"; data parallel alone: {plain / GIB:.1f}"
         yield Choice(given.on(devices, **options), f"{words} ({why}, least exchanged)")
+
+
+def here(given: Partitioner, needs: Needs) -> Choice:
+    """The partitioning of this machine's devices, if the run leaves it open.
+
+    Raises:
+        ValueError: See ``choices``.
+    """
+    if given.num_partitions is not None:
+        return Choice(given, "as the run says", is_ours=False)
+    capacity = device_memory()
+    if capacity is None:
+        device = given.devices[0].device_kind
+        return Choice(
+            given.on(given.devices, num_partitions=1),
+            f"data parallel, as the memory of a {device} is not known",
+        )
+    return next(choices(given, given.devices, needs, capacity))
+
+
+def for_reading(given: Partitioner, module: Any) -> Choice:
+    """As ``here``, of a program that trains nothing: the fewest partitions."""
+    if given.num_partitions is not None:
+        return Choice(given, "as the run says", is_ours=False)
+    devices, capacity, parameters = given.devices, device_memory(), num_parameters(module)
+    partitions = [n for n in range(1, len(devices) + 1) if len(devices) % n == 0]
+    for number in partitions:
+        if capacity is None or 4 * parameters / number <= USABLE / 2 * capacity:
+            break
+    each = 4 * parameters / number / GIB
+    words = f"{number} model partition(s), with {each:.1f} GiB of parameters on a device"
+    return Choice(given.on(devices, num_partitions=number), words)
+
+
+def device_memory() -> float | None:
+    """Bytes that a program may use on one of this machine's devices; None where nobody says."""
+    device = jax.local_devices()[0]
+    stats = device.memory_stats() or {}
+    chip = chips.of_device_kind(device.device_kind)
+    return stats.get("bytes_limit") or (chip.hbm_bytes if chip else None)
 
 
 def advice(needs: Needs, partitioner: Partitioner, capacity: float) -> str:
