@@ -97,6 +97,28 @@ def test_advice_names_bindings(xxl):
     assert fit.advice(big, given, 60 * GIB).startswith(("Try BATCH_SIZE = ", "Set", "Lower"))
 
 
+def test_of_this_machine():
+    """A CPU does not say how much memory there is."""
+    small = needs("small")
+    given = Partitioner(2)
+    assert fit.here(given, small).partitioner is given
+    choice = fit.here(Partitioner(None), small)
+    assert options(choice) == (1, False, False) and "not known" in choice.reason
+
+
+def test_devices_that_say_what_they_have(monkeypatch, xxl):
+    monkeypatch.setattr(fit, "device_memory", lambda: 90 * GIB)
+    choice = fit.here(Partitioner(None), xxl)
+    assert choice.partitioner.devices == jax.devices() and "of 90.0 GiB" in choice.reason
+    module = mt5.Transformer(mt5.T5Config(vocab_size=64))
+    assert fit.for_reading(Partitioner(None), module).partitioner.num_partitions == 1
+    least = 4 * fit.num_parameters(module) / fit.USABLE * 2
+    for share, partitions in ((1.0, 1), (0.9, 2), (0.3, 4), (0.01, 8)):
+        monkeypatch.setattr(fit, "device_memory", lambda share=share: share * least)
+        choice = fit.for_reading(Partitioner(None), module)
+        assert choice.partitioner.num_partitions == partitions
+
+
 def test_a_partitioner_that_is_yet_to_be_chosen_has_no_mesh():
     with pytest.raises(ValueError, match="NUM_PARTITIONS is None"):
         _ = Partitioner(None, devices=jax.devices()).mesh
