@@ -145,6 +145,24 @@ ENTRY %main (x: f32[64]) -> f32[64] {
 """  # noqa: E501
 
 
+# Of two slices: a sum that hosts carry.
+HOSTS = """
+HloModule hosts, is_scheduled=true
+
+ENTRY %main (x: f32[64]) -> token[] {
+  %x = f32[64]{0} parameter(0)
+  %after = token[] after-all()
+  %send.1 = (f32[64]{0}, u32[], token[]) send(%x, %after), channel_id=7, is_host_transfer=true, frontend_attributes={_xla_megascale_transfer_type="ALL_REDUCE"}
+  ROOT %send-done.1 = token[] send-done(%send.1), channel_id=7, is_host_transfer=true
+}
+"""  # noqa: E501
+
+
+def test_hosts_carry_between_slices():
+    found = hlo.work(HOSTS, {"slice": 4, "data": 2})
+    assert found.sent_bytes == {hlo.Collective("all-reduce", ("slice",)): 2 * 256 * 3 / 4}
+
+
 @pytest.mark.parametrize(
     "window",
     ["window={size=4 stride=3 lhs_dilate=4}", "window={size=4 pad=3_3 rhs_reversal=1}"],

@@ -16,6 +16,8 @@ _COMPUTATION = re.compile(r"(?:ENTRY )?%?([\w.\-]+) .*\{$")
 _INSTRUCTION = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$")
 _ARRAY = re.compile(r"([a-z]+\d*)\[([\d,]*)\]")
 _CALLS = {"fusion", "call", "async-start", "custom-call"}
+# Between slices hosts carry it.
+_BETWEEN_SLICES = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
 _NOT_MOVED = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "iota"}
 _COLLECTIVES = {
     "all-gather",
@@ -145,6 +147,11 @@ class _Reader:
             elif kind in _COLLECTIVES:
                 key = self._collective(kind, instruction, types)
                 exchanged[key] = exchanged.get(key, 0) + 1
+            elif instruction.op == "send" and (found := _BETWEEN_SLICES.search(instruction.rest)):
+                size = _bytes(types.get(instruction.operands[0], ""))
+                kind = found[1].lower().replace("_", "-")
+                key = kind, ("slice",), _sent_bytes(kind, size, self._mesh_shape["slice"])
+                exchanged[key] = exchanged.get(key, 0) + 1
             elif instruction.op in ("dot", "convolution"):
                 flops += _product(instruction, types)
             elif instruction.op in _CALLS:
@@ -206,14 +213,8 @@ class _Reader:
 
     def _collective(self, kind: str, instruction: _Instruction, types: Mapping[str, str]) -> tuple:
         members, axes = self._group(instruction.rest)
-        share = (members - 1) / members
         inputs = sum(_bytes(types.get(name, "")) for name in instruction.operands)
-        size = {
-            "all-gather": inputs * (members - 1),
-            "all-reduce": 2 * inputs * share,
-            "collective-permute": inputs,
-        }.get(kind, inputs * share)
-        return kind, axes, size
+        return kind, axes, _sent_bytes(kind, inputs, members)
 
     def _group(self, attributes: str) -> tuple[int, tuple[str, ...]]:
         """Number of devices that exchange with each other, and the mesh axes they differ in."""
@@ -227,6 +228,16 @@ class _Reader:
         differ = (coordinates != coordinates[:, :1]).any(axis=(0, 1))
         axes = tuple(name for name, differs in zip(self._mesh_shape, differ) if differs)
         return groups.shape[1], axes
+
+
+def _sent_bytes(kind: str, size: float, members: int) -> float:
+    """What one of ``members`` sends, of its input's size."""
+    share = (members - 1) / members
+    return {
+        "all-gather": size * (members - 1),
+        "all-reduce": 2 * size * share,
+        "collective-permute": size,
+    }.get(kind, size * share)
 
 
 def _is_integer(instruction: _Instruction) -> bool:
