@@ -24,8 +24,8 @@ def target(name="v5e", devices=16, slices=1):
             (512 * GIB, 15.75 * GIB),
         ),
         (
-            "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in memory space "
-            "hbm. Used 24.20G of 15.75G hbm. Exceeded hbm capacity by 8.45G.",
+            "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in memory "
+            "space hbm. Used 24.20G of 15.75G hbm. Exceeded hbm capacity by 8.45G.",
             (24.2 * GIB, 15.75 * GIB),
         ),
     ],
