@@ -14,7 +14,7 @@ import gin
 from xlt_jax import files
 from xlt_jax.evaluation.tensorboard import ScalarWriter
 from xlt_jax.registry import benchmarks
-from xlt_jax.training import memory
+from xlt_jax.training import distributed, memory
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent  # the folder of gin/ and tasks/
 
@@ -46,6 +46,14 @@ def parse(
     parser.add_argument(
         "--dry_run", action="store_true", help="print the resolved configuration and end"
     )
+    parser.add_argument(
+        "--distributed",
+        choices=distributed.METHODS,
+        help="how several processes find each other; default: this process is alone",
+    )
+    parser.add_argument("--coordinator_address", help="HOST:PORT of process 0, instead of that")
+    parser.add_argument("--process_count", help="with --coordinator_address")
+    parser.add_argument("--process_index", help="this one's number, from 0; likewise")
     for name, meaning in (own_flags or {}).items():
         parser.add_argument(f"--{name}", help=meaning)
     rewritten = [
@@ -106,6 +114,14 @@ def run_program(
         if flags.dry_run:
             print(gin.config_str())
             return
+        place = distributed.find(
+            flags.distributed,
+            flags.coordinator_address,
+            flags.process_count,
+            flags.process_index,
+            os.environ,
+        )
+        distributed.start(place)
         enable_compilation_cache()
         given = {name: getattr(flags, name) for name in own_flags or {}}
         configured(**{name: value for name, value in given.items() if value is not None})

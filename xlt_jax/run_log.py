@@ -27,15 +27,18 @@ def weighted_means(metrics: list[Mapping[str, Any]]) -> dict[str, float]:
 class RunLog:
     """A run's lines on the screen, metrics.jsonl and TensorBoard; only process 0 writes."""
 
-    def __init__(self, folder: epath.Path, total_steps: int, writes: bool):
-        self._folder, self._total_steps, self._writes = folder, total_steps, writes
+    def __init__(self, folder: epath.Path, writes: bool):
+        self._folder, self._writes = folder, writes
         self._time = self._start_time = time.monotonic()
         self._start_step = self._step = None
         self._lines: list[str] = []  # of metrics.jsonl
         self.flops_per_step: float | None = None
 
-    def start(self, number: int, described, tables, lengths, summarize_config_fn) -> None:
+    def start(
+        self, number: int, total_steps: int, described, tables, lengths, summarize_config_fn
+    ) -> None:
         """Says what will be trained on what, and warns of rows that are cut."""
+        self._total_steps = total_steps
         if not self._writes:
             return
         self._train = ScalarWriter(self._folder / "train")

@@ -20,7 +20,7 @@ from xlt_jax.data import budget, features, record, tokens
 from xlt_jax.data.augmentation import Augmentation
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.evaluation import predictions, selection, zero_shot
-from xlt_jax.training import checkpoint, flops, partition, prefetch, state, step
+from xlt_jax.training import checkpoint, distributed, flops, partition, prefetch, state, step
 from xlt_jax.training.config import CheckpointConfig, DatasetConfig
 from xlt_jax.training.model import EncoderDecoderModel, Trainer, check_whole_batches
 
@@ -48,7 +48,8 @@ def train(
     """Trains to ``total_steps`` and returns the last step; arguments are T5X's.
 
     A run is resumed by the same command: it continues from the newest checkpoint in ``model_dir``,
-    bit for bit as if it had not stopped. SIGTERM or Ctrl-C saves and ends.
+    bit for bit as if it had not stopped. SIGTERM or Ctrl-C saves and ends. Several processes
+    (``training.distributed``) compute what one computes, and any number of them resumes the run.
 
     Args:
         model: Network, vocabulary, optimizer, objective.
@@ -75,15 +76,18 @@ def train(
     """
     # ---------------------------------------------------------------- what the run is made of
     folder = epath.Path(model_dir)
+    log = run_log.RunLog(folder, jax.process_index() == 0)
     saver = checkpoint.Checkpointer(model_dir, checkpoint_cfg.save)
     trainer = trainer_cls()
     microbatches = trainer.num_microbatches or 1
     for dataset_cfg in filter(None, (train_dataset_cfg, train_eval_dataset_cfg)):
         check_whole_batches(model.objective, microbatches, dataset_cfg.pack)
     partitioner.check_batch_size(train_dataset_cfg.batch_size, microbatches)
-    stream, tables = open_stream(train_dataset_cfg, model.vocabulary, model.augmentations)
+    stream, tables = open_stream(
+        train_dataset_cfg, model.vocabulary, model.augmentations, partitioner
+    )
     eval_batches = open_eval_batches(
-        train_eval_dataset_cfg, model.vocabulary, eval_steps, model.augmentations
+        train_eval_dataset_cfg, eval_steps, model.vocabulary, model.augmentations, partitioner
     )
     earlier = {  # mixtures of earlier stages, to see what is forgotten
         name: open_eval_batches(
@@ -94,8 +98,9 @@ def train(
                 shuffle=False,
                 seed=42,
             ),
-            model.vocabulary,
             eval_steps,
+            model.vocabulary,
+            partitioner=partitioner,
         )
         for name in trainer.forgetting
     }
@@ -120,7 +125,7 @@ def train(
         seen = np.asarray([saved["examples"][table.name] for table in tables])
         run = saved["run"]
         patience.restore(saved.get("patience"))
-        print(f"Resuming {model_dir} at step {int(train_state.step):,}.")
+        log.say(f"Resuming {model_dir} at step {int(train_state.step):,}.")
     elif initial and initial.path:
         opened = restore.open_weights(initial.path, initial.mode)
         run["first_step"] = opened.step
@@ -134,7 +139,7 @@ def train(
             fallback_to_scratch=initial.fallback_to_scratch,
         )
         train_state = state.with_params(params, optimizer, described, opened.step)
-        print(f"Starting from {opened.path} ({opened.format}), step {opened.step:,}.")
+        log.say(f"Starting from {opened.path} ({opened.format}), step {opened.step:,}.")
     else:
         train_state = state.create(model.module, optimizer, partitioner, base_rng)
     if relative_steps is not None:
@@ -163,12 +168,18 @@ def train(
     eval_step = step.make_eval_step(forward, model.objective, partitioner)
 
     # ---------------------------------------------------------------- the loop
-    log = run_log.RunLog(folder, total_steps, jax.process_index() == 0)
-    log.start(now, described, tables, train_dataset_cfg.task_feature_lengths, summarize_config_fn)
+    log.start(
+        now,
+        total_steps,
+        described,
+        tables,
+        train_dataset_cfg.task_feature_lengths,
+        summarize_config_fn,
+    )
     drawn = (total_steps - run["first_step"]) * stream.examples_per_batch
     sizes = {table.name: table.size for table in tables}
     log.say(budget.warning(budget.expected(stream.rates, sizes, drawn)))
-    stop = StopSignal()
+    stop, agreement, stopped_by = StopSignal(), distributed.Agreement(), 0
     waiting: list[Mapping[str, Any]] = []  # metrics still on the device
     position = {}
     saved_step = now if saver.latest_step() is not None else None
@@ -198,6 +209,7 @@ def train(
             log.flops_per_step = flops.matmul_flops(traced.jaxpr)
             compiled = traced.lower().compile()
         train_state, metrics = compiled(train_state, batch, base_rng)
+        stopped_by = agreement.reached(stop.requested)
         now += 1
         seen += examples
         waiting.append(metrics)
@@ -228,7 +240,7 @@ def train(
                     log.scores(now, scores)
         if last or (checkpoint_cfg.save.period and now % checkpoint_cfg.save.period == 0):
             save(now, scores)
-        if stop.requested or last:
+        if stopped_by or last:
             break
 
     # ---------------------------------------------------------------- the end
@@ -248,20 +260,29 @@ def train(
         )
         record.write(folder, trained, steps=now, **run)
     if patience.spent:
-        print(f"Stopped at step {now:,} of {total_steps:,}: {patience.words}.")
-    elif stop.requested and now < total_steps:
-        print(
-            f"\nStopped by {stop.requested.name} at step {now:,}, saved. The same command resumes."
-        )
-        sys.exit(128 + stop.requested)
+        log.say(f"Stopped at step {now:,} of {total_steps:,}: {patience.words}.")
+    elif stopped_by and now < total_steps:
+        name = signal.Signals(stopped_by).name
+        log.say(f"\nStopped by {name} at step {now:,}, saved. The same command resumes.")
+        sys.exit(128 + stopped_by)
     return now
 
 
 # ------------------------------------------------------------------------------------- data
 def open_stream(
-    config: DatasetConfig, vocabulary: Vocabulary, augmentations: Sequence[Augmentation] = ()
+    config: DatasetConfig,
+    vocabulary: Vocabulary,
+    augmentations: Sequence[Augmentation] = (),
+    partitioner: partition.Partitioner | None = None,
 ) -> tuple[features.BatchStream, list[tokens.TokenTable]]:
-    """Endless batches of this process's rows, and the tables they come from."""
+    """Endless batches, and the tables they come from.
+
+    Of a batch only the rows that this process's devices have in the partitioner's mesh; None: all.
+    """
+    own_rows = None
+    if partitioner is not None:
+        own_rows = distributed.own_rows(partitioner.batch_sharding, config.batch_size)
+    new_seed = distributed.from_first(time.time_ns() % 2**31)
     stream, tables, missing = features.of_mixture(
         config.mixture_or_task_name,
         config.split,
@@ -269,10 +290,10 @@ def open_stream(
         augmentations,
         feature_lengths=config.task_feature_lengths,
         batch_size=config.batch_size,
-        seed=config.seed if config.seed is not None else time.time_ns() % 2**31,
+        seed=new_seed if config.seed is None else config.seed,
         pack=config.pack,
         shuffle=config.shuffle,
-        shard=(jax.process_index(), jax.process_count()),
+        own_rows=own_rows,
     )
     if missing and jax.process_index() == 0:
         print(f"No data, left out: {' '.join(missing)}.", flush=True)
@@ -281,14 +302,15 @@ def open_stream(
 
 def open_eval_batches(
     config: DatasetConfig | None,
-    vocabulary: Vocabulary,
     eval_steps: int,
+    vocabulary: Vocabulary,
     augmentations: Sequence[Augmentation] = (),
+    partitioner: partition.Partitioner | None = None,
 ) -> list[dict[str, np.ndarray]]:
     """The first ``eval_steps`` batches of the mixture's evaluation split."""
     if config is None or not eval_steps:
         return []
-    stream, _ = open_stream(config, vocabulary, augmentations)
+    stream, _ = open_stream(config, vocabulary, augmentations, partitioner)
     return [next(stream).arrays for _ in range(eval_steps)]
 
 
@@ -303,7 +325,7 @@ class StopSignal:
     """Turns the first SIGTERM or Ctrl-C into a request; the second ends the process at once."""
 
     def __init__(self):
-        self.requested: signal.Signals | None = None
+        self.requested = 0  # the signal's number
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._handle)
@@ -311,8 +333,8 @@ class StopSignal:
     def _handle(self, number: int, frame) -> None:
         if self.requested:
             os._exit(128 + number)
-        self.requested = signal.Signals(number)
-        print(f"\n{self.requested.name}: saving after this step ...", flush=True)
+        self.requested = number
+        print(f"\n{signal.Signals(number).name}: saving after this step ...", flush=True)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class BatchStream:
         seed: int,
         pack: bool = True,
         shuffle: bool = True,
-        shard: tuple[int, int] = (0, 1),
+        own_rows: Sequence[int] | None = None,
     ):
         """Opens nothing but what it is given.
 
@@ -68,18 +68,11 @@ class BatchStream:
             seed: Of everything random here.
             pack: Several examples per row, with segment ids.
             shuffle: False reads every task in its own order.
-            shard: (index, count) of this process among those that read the data.
+            own_rows: Rows of the global batch that this process makes arrays of; None: all.
 
         Raises:
-            ValueError: The batch cannot be shared by the processes, or two versions of inputs are
-                to be packed.
+            ValueError: Two versions of inputs are to be packed.
         """
-        index, count = shard
-        if batch_size % count:
-            raise ValueError(
-                f"Batch size {batch_size} must be a multiple of the {count} processes that read "
-                f"data; nearest: {max(1, batch_size // count) * count}."
-            )
         self._features = tuple(
             name for name in EXTRA_FEATURES if any(name in table.features for table in tables)
         )
@@ -94,7 +87,7 @@ class BatchStream:
         self._cumulative_rates = np.cumsum([rates[name] for name in self.names])
         self._lengths = {name: feature_lengths[name] for name in ("inputs", "targets")}
         self._batch_size, self._pack, self._shuffle, self._seed = batch_size, pack, shuffle, seed
-        self._rows = slice(batch_size // count * index, batch_size // count * (index + 1))
+        self._own_rows = range(batch_size) if own_rows is None else own_rows
         self._chunk_examples = max(1024, 16 * batch_size)
         self._orders: dict[int, tuple[int, np.ndarray]] = {}
         self._fingerprint = cache.key(
@@ -154,7 +147,7 @@ class BatchStream:
         examples = np.bincount(
             [number for row in rows for number, _ in row], minlength=len(self.names)
         )
-        own = [[ids for _, ids in row] for row in rows[self._rows]]
+        own = [[ids for _, ids in row] for row in map(rows.__getitem__, self._own_rows)]
         arrays = to_arrays(own, self._lengths, self._features, packed=self._pack)
         return Features(arrays, examples)
 

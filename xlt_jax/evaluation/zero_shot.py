@@ -29,6 +29,7 @@ from xlt_jax.evaluation.pools import Arrays, Kind, Options, Pool, Pools
 from xlt_jax.evaluation.predictions import Prediction, TaskResult
 from xlt_jax.registry import benchmarks
 from xlt_jax.registry.benchmarks import Request, split_task
+from xlt_jax.training import distributed
 from xlt_jax.training.config import DatasetConfig
 from xlt_jax.training.partition import Partitioner
 
@@ -332,7 +333,7 @@ class Evaluator:
                 outputs = jnp.concatenate([scores_B[:, None], ids_BT.astype(jnp.float32)], axis=1)
             else:
                 outputs = _greedy(network, params, inputs_BL, fewest_rows=fewest_rows, **options)
-        return functools.partial(np.asarray, outputs)
+        return functools.partial(distributed.fetch, outputs)
 
     def _start_on(self, executor: concurrent.futures.Executor) -> Callable:
         """As ``_start``, for one CPU.
@@ -468,7 +469,9 @@ def of_mixture(
         candidates=candidates,
         missing=lacking,
         max_input_length=config.task_feature_lengths["inputs"],
-        shard_batch=partitioner.shard_batch,
+        shard_batch=functools.partial(
+            distributed.global_arrays, sharding=partitioner.batch_sharding
+        ),
         row_multiple=partitioner.mesh.shape["data"],
         **options,
     )

@@ -166,7 +166,11 @@ class Partitioner:
         Raises:
             ValueError: The rows cannot be split over the data axis.
         """
-        rows = len(next(iter(batch.values()))) * jax.process_count()
+        own = sum(  # positions on the data axis that this host has devices at
+            any(device.process_index == jax.process_index() for device in row)
+            for row in self.mesh.devices
+        )
+        rows = len(next(iter(batch.values()))) * self.mesh.shape["data"] // own
         self.check_batch_size(rows)
         return {
             name: jax.make_array_from_process_local_data(self.batch_sharding, np.asarray(value))
