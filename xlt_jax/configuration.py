@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import jax
 from etils import epath
 
 import gin
@@ -131,6 +132,18 @@ def run_program(
 def _errors_in_one_line() -> Iterator[None]:
     try:
         yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        print(
+            f"\nerror: Process {jax.process_index()} of {jax.process_count()} ends with code "
+            f"{distributed.PEER_LOST}: another one has ended or cannot be reached (see its output)."
+            f" Start all of them again: they go on from the last checkpoint. Cause: "
+            f"{_first_lines(error)}",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(distributed.PEER_LOST)  # an ordinary end would wait for the others
     except (ValueError, OSError) as error:
         if os.environ.get("XLT_TRACEBACK"):
             raise
@@ -152,8 +165,6 @@ def summarize_config(
 
 def enable_compilation_cache() -> None:
     """Compiled programs persist in the cache folder (XLT_CACHE_DIR), so a second start is quick."""
-    import jax
-
     from xlt_jax.data import cache
 
     jax.config.update("jax_compilation_cache_dir", str(cache.cache_dir() / "compiled"))

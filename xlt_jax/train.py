@@ -1,5 +1,6 @@
 """``python -m xlt_jax.train``: trains, evaluates and saves; the loop, top to bottom."""
 
+import collections
 import dataclasses
 import os
 import signal
@@ -20,9 +21,25 @@ from xlt_jax.data import budget, features, record, tokens
 from xlt_jax.data.augmentation import Augmentation
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.evaluation import predictions, selection, zero_shot
-from xlt_jax.training import checkpoint, distributed, flops, partition, prefetch, state, step
+from xlt_jax.training import (
+    checkpoint,
+    distributed,
+    flops,
+    goodput,
+    monitor,
+    partition,
+    prefetch,
+    state,
+    step,
+)
+from xlt_jax.training.bad_steps import BadSteps
 from xlt_jax.training.config import CheckpointConfig, DatasetConfig
 from xlt_jax.training.model import EncoderDecoderModel, Trainer, check_whole_batches
+from xlt_jax.training.watchdog import Watchdog
+
+# Steps enqueued beyond the last one that is known to be computed: the device never waits, and what
+# went wrong is known soon.
+IN_FLIGHT = 2
 
 
 def train(
@@ -44,6 +61,7 @@ def train(
     summarize_config_fn: Callable = configuration.summarize_config,
     inference_evaluator_cls: Callable[..., zero_shot.Evaluator] = zero_shot.of_mixture,
     train_state_initializer_cls: Callable[..., Params] = restore.restore_params,
+    profile: int | str | None = None,
 ) -> int:
     """Trains to ``total_steps`` and returns the last step; arguments are T5X's.
 
@@ -70,13 +88,17 @@ def train(
         inference_evaluator_cls: Makes the zero-shot evaluator; see ``zero_shot.of_mixture``.
         train_state_initializer_cls: Gives the initial checkpoint's parameters; see
             ``convert.restore.restore_params``.
+        profile: So many steps are traced into MODEL_DIR/profile; None for none.
 
     Raises:
-        ValueError: Bad input, before the first compilation.
+        ValueError: Bad input, before the first compilation; a bad step, as ``Trainer.bad_steps``
+            says.
     """
     # ---------------------------------------------------------------- what the run is made of
     folder = epath.Path(model_dir)
     log = run_log.RunLog(folder, jax.process_index() == 0)
+    restarts = goodput.Restarts(folder, jax.process_index() == 0)
+    profiler = monitor.Profile(folder, profile, jax.process_index() == 0)
     saver = checkpoint.Checkpointer(model_dir, checkpoint_cfg.save)
     trainer = trainer_cls()
     microbatches = trainer.num_microbatches or 1
@@ -119,12 +141,26 @@ def train(
     run = {"first_step": 0, "initial_checkpoint": initial.path if initial else None}
     patience = selection.Patience(checkpoint_cfg.save, trainer.early_stop)
     seen = np.zeros(len(tables), np.int64)  # examples of each task since the run's first step
-    if saver.latest_step() is not None:
-        train_state, saved = saver.restore(described)
-        stream.restore(saved["stream"])
-        seen = np.asarray([saved["examples"][table.name] for table in tables])
-        run = saved["run"]
-        patience.restore(saved.get("patience"))
+    bad_steps = BadSteps(
+        trainer.bad_steps, trainer.max_bad_steps, folder, stream.names, jax.process_index() == 0
+    )
+    norms = [step.no_norms()] if trainer.spike_factor else []  # what the step takes and gives
+    position: dict[str, Any] = {}  # what a checkpoint has beside the state
+    if resumed := saver.restore_newest(described, log.warn):
+        train_state, position = resumed
+        if "stream" not in position:
+            raise ValueError(
+                f"The checkpoints in {model_dir} have no position in the training data "
+                "(SaveCheckpointConfig.save_dataset was False): the run cannot go on. Set "
+                "INITIAL_CHECKPOINT_PATH to it, and another MODEL_DIR."
+            )
+        stream.restore(position["stream"])
+        seen = np.asarray([position["examples"][table.name] for table in tables])
+        run = position["run"]
+        patience.restore(position.get("patience"))
+        bad_steps.in_a_row = position.get("bad_steps", 0)
+        if norms and position.get("norms"):
+            norms = [np.asarray(position["norms"][0], np.float32)]
         log.say(f"Resuming {model_dir} at step {int(train_state.step):,}.")
     elif initial and initial.path:
         opened = restore.open_weights(initial.path, initial.mode)
@@ -163,6 +199,8 @@ def train(
         num_microbatches=microbatches,
         loss_normalizer=model.loss_normalizing_factor,
         clip_norm=trainer.clip_norm,
+        bad_steps=trainer.bad_steps,
+        spike_factor=trainer.spike_factor,
         learning_rate_fn=lambda number: trainer.learning_rate_fn(number - first_step),
     )
     eval_step = step.make_eval_step(forward, model.objective, partitioner)
@@ -180,16 +218,33 @@ def train(
     sizes = {table.name: table.size for table in tables}
     log.say(budget.warning(budget.expected(stream.rates, sizes, drawn)))
     stop, agreement, stopped_by = StopSignal(), distributed.Agreement(), 0
+    watchdog = Watchdog(trainer.hang_limit_s)
     waiting: list[Mapping[str, Any]] = []  # metrics still on the device
-    position = {}
+    in_flight: collections.deque = collections.deque()  # steps that may not have been computed yet
+    failure = None
     saved_step = now if saver.latest_step() is not None else None
+    is_best_kept = checkpoint_cfg.save.keep_best_metric is not None
+
+    def finish_steps(left: int = 0) -> str | None:
+        """Waits for all steps but so many; why the run has to end, or None."""
+        while len(in_flight) > left:
+            number, metrics, sources = in_flight.popleft()
+            reason = bad_steps.take(number, metrics, sources)
+            watchdog.beat()
+            if reason:
+                return reason
+        return None
 
     def save(number: int, metrics: Mapping[str, float] | None = None) -> None:
         nonlocal saved_step
-        if number != saved_step:
+        if number == saved_step:
+            return
+        with log.aside():
             log.keep()
-            saver.save(number, train_state, position, metrics)
-            saved_step = number
+            guarded = {"bad_steps": bad_steps.in_a_row, "norms": [n.tolist() for n in norms]}
+            saver.save(number, train_state, position | guarded, metrics)
+            watchdog.beat()
+        saved_step = number
 
     def measure_forgetting() -> None:
         for name, batches in earlier.items():
@@ -197,63 +252,114 @@ def train(
                 now, name, mean_loss(eval_step, train_state.params, batches, partitioner)
             )
 
+    def on_progress(done: int, total: int) -> None:
+        watchdog.beat()
+        # With a best checkpoint its score is saved beside it: such an evaluation is not cut short.
+        if not is_best_kept and (signalled := agreement.reached(stop.requested)):
+            raise InterruptionError(signalled)
+
+    def evaluate() -> Mapping[str, float] | None:
+        """Writes losses and zero-shot scores; the latter. None where a signal cuts it short."""
+        nonlocal stopped_by
+        try:
+            with log.aside():
+                if stopped_by and not is_best_kept:
+                    raise InterruptionError(stopped_by)
+                return evaluate_whole()
+        except InterruptionError as interruption:
+            (stopped_by,) = interruption.args
+            position["unevaluated"] = True  # done first when the run goes on
+            return None
+
+    def evaluate_whole() -> Mapping[str, float] | None:
+        if eval_batches:
+            log.loss(now, mean_loss(eval_step, train_state.params, eval_batches, partitioner))
+        log.examples(now, position["examples"])
+        if evaluator is None:
+            return None
+        with partitioner.context():
+            results = evaluator.run(train_state.params, on_progress=on_progress)
+        scores = predictions.scalars(results)
+        patience.take(scores)
+        position["patience"] = patience.state()
+        if jax.process_index() == 0:
+            predictions.write(folder / "inference_eval", now, results)
+            log.scores(now, scores)
+        return scores
+
     if now == run["first_step"]:
         measure_forgetting()
-    compiled = None
     left = 0 if patience.spent else total_steps - now  # spent: this run stopped early before
-    for batch, stream_state, examples in prefetch.batches(stream, partitioner.shard_batch, left):
-        if trainer.teacher:
-            batch = trainer.teacher(batch)
+    if left or position.get("unevaluated"):
+        restarts.started(now)
+    if position.pop("unevaluated", False):
+        evaluate()
+        left = 0 if stopped_by else left
+    compiled = None
+    batches = prefetch.Batches(stream, partitioner.shard_batch, left)
+    for ready in batches:
+        batch = trainer.teacher(ready.arrays) if trainer.teacher else ready.arrays
         if compiled is None:
-            traced = train_step.trace(train_state, batch, base_rng)
-            log.flops_per_step = flops.matmul_flops(traced.jaxpr)
-            compiled = traced.lower().compile()
-        train_state, metrics = compiled(train_state, batch, base_rng)
-        stopped_by = agreement.reached(stop.requested)
+            with log.aside():
+                traced = train_step.trace(train_state, batch, base_rng, *norms)
+                log.flops_per_step = flops.matmul_flops(traced.jaxpr)
+                compiled = traced.lower().compile()
+        train_state, metrics = compiled(train_state, batch, base_rng, *norms)
+        if norms:
+            norms = [metrics.pop("norms")]
+        profiler.step(metrics["loss"])
         now += 1
-        seen += examples
+        in_flight.append((now, metrics, ready.sources))
         waiting.append(metrics)
+        seen += ready.examples
         position = {
-            "stream": stream_state,
+            "stream": ready.position,
             "examples": dict(zip(stream.names, seen.tolist())),
             "run": run,
             "patience": patience.state(),
         }
+        stopped_by = agreement.reached(stop.requested)
         last = now == total_steps
+        evaluates = now % eval_period == 0 or last
+        saves = checkpoint_cfg.save.period and now % checkpoint_cfg.save.period == 0
+        needs_all = evaluates or saves or last or stopped_by
+        if failure := finish_steps(0 if needs_all else IN_FLIGHT):
+            break
         if now % stats_period == 0 or last:
-            log.train(now, jax.device_get(waiting))
+            log.train(now, jax.device_get(waiting), batches.waited_s)
             waiting = []
         scores = None
-        if now % eval_period == 0 or last:
-            if eval_batches:
-                log.loss(now, mean_loss(eval_step, train_state.params, eval_batches, partitioner))
-            log.examples(now, position["examples"])
-            if evaluator:
-                with partitioner.context():
-                    results = evaluator.run(train_state.params)
-                scores = predictions.scalars(results)
-                patience.take(scores)
-                position["patience"] = patience.state()
-                last = last or patience.spent
-                if jax.process_index() == 0:
-                    predictions.write(folder / "inference_eval", now, results)
-                    log.scores(now, scores)
-        if last or (checkpoint_cfg.save.period and now % checkpoint_cfg.save.period == 0):
+        if evaluates:
+            scores = evaluate()
+            last = last or patience.spent
+        if last or saves:
             save(now, scores)
         if stopped_by or last:
             break
 
     # ---------------------------------------------------------------- the end
-    if waiting and patience.spent:
-        log.train(now, jax.device_get(waiting))
-    if position and (now == total_steps or patience.spent):
-        measure_forgetting()
-    if position:
-        save(now)
-    saver.close()
+    failure = failure or finish_steps()
+    profiler.close()
+    whole = not failure and not position.get("unevaluated")
+    if failure:
+        saver.close()  # what was being written is whole; this state is not saved
+    else:
+        if waiting and patience.spent:
+            log.train(now, jax.device_get(waiting), batches.waited_s)
+        if left and whole and (now == total_steps or patience.spent):
+            measure_forgetting()
+        if left:
+            save(now)
+        saver.close()
+    watchdog.close()
     log.finish()
+    if failure:
+        restarts.ended(now, "bad step")
+        raise ValueError(failure)
+    ended_early = stopped_by and (now < total_steps or not whole) and not patience.spent
+    restarts.ended(now, signal.Signals(stopped_by).name if ended_early else "finished")
     if jax.process_index() == 0:
-        examples_seen = position.get("examples", dict(zip(stream.names, seen.tolist())))
+        examples_seen = dict(zip(stream.names, seen.tolist()))
         trained = (
             record.TrainedTask(table.name, table.split, examples_seen[table.name], table.hashes.ids)
             for table in tables
@@ -261,9 +367,13 @@ def train(
         record.write(folder, trained, steps=now, **run)
     if patience.spent:
         log.say(f"Stopped at step {now:,} of {total_steps:,}: {patience.words}.")
-    elif stopped_by and now < total_steps:
-        name = signal.Signals(stopped_by).name
-        log.say(f"\nStopped by {name} at step {now:,}, saved. The same command resumes.")
+    elif ended_early:
+        seconds = time.monotonic() - stop.time if stop.requested else None
+        log.say(
+            f"\nStopped by {signal.Signals(stopped_by).name} at step {now:,}, saved"
+            + (f" {seconds:.1f} s later" if seconds is not None else "")
+            + ". The same command resumes."
+        )
         sys.exit(128 + stopped_by)
     return now
 
@@ -326,6 +436,7 @@ class StopSignal:
 
     def __init__(self):
         self.requested = 0  # the signal's number
+        self.time = 0.0  # when it came
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._handle)
@@ -333,9 +444,18 @@ class StopSignal:
     def _handle(self, number: int, frame) -> None:
         if self.requested:
             os._exit(128 + number)
-        self.requested = number
+        self.requested, self.time = number, time.monotonic()
         print(f"\n{signal.Signals(number).name}: saving after this step ...", flush=True)
 
 
+class InterruptionError(Exception):
+    """A signal came during an evaluation; its number."""
+
+
 if __name__ == "__main__":
-    configuration.run_program("xlt_jax.train", __doc__, train)
+    configuration.run_program(
+        "xlt_jax.train",
+        __doc__,
+        train,
+        {"profile": "steps to trace into MODEL_DIR/profile, after the first ten"},
+    )

@@ -78,7 +78,7 @@ def test_the_adapters_records_have_our_defaults(name):
     ("ours", "theirs"), [(train.train, t5x.train.train), (evaluate.evaluate, t5x.eval.evaluate)]
 )
 def test_our_programs_take_arguments_of_t5x(ours, theirs):
-    own_flags = {"export_submission"}  # of the command line: no gin file binds it
+    own_flags = {"export_submission", "profile"}  # of the command line: no gin file binds it
     extra = inspect.signature(ours).parameters.keys() - inspect.signature(theirs).parameters.keys()
     assert extra <= own_flags
 

@@ -150,7 +150,7 @@ def test_metrics_are_what_they_say(make_run, make_batch):
     np.testing.assert_allclose(metrics["nll"], loss.logs["nll"], rtol=1e-5)
     features = ("encoder_input_tokens", "decoder_target_tokens")
     assert metrics["tokens"] == sum((batch[name] > 0).sum() for name in features)
-    assert metrics["learning_rate"] == run.learning_rate(0) and metrics["finite"]
+    assert metrics["learning_rate"] == run.learning_rate(0) and not metrics["bad"]
 
 
 def test_clipping_limits_the_gradient_that_the_optimizer_sees(make_run, make_batch):
@@ -180,7 +180,7 @@ def test_overflow_is_flagged(make_run, make_batch):
     broken = jax.tree.map(lambda x: x * jnp.nan, run.create())
     broken = broken.replace(step=jnp.zeros((), jnp.int32))
     _, metrics = run.step(broken, run.partitioner.shard_batch(make_batch()), jax.random.key(1))
-    assert not metrics["finite"]
+    assert metrics["bad"]
 
 
 def test_training_lowers_the_loss(make_run, make_batch):

@@ -31,10 +31,11 @@ Ids = Mapping[str, np.ndarray]  # of one example: inputs, targets, extra feature
 
 @dataclass(frozen=True)
 class Features:
-    """One batch, and how many examples of each task are in it (in the stream's task order)."""
+    """One batch, and which examples are in it; task numbers are the stream's."""
 
     arrays: dict[str, np.ndarray]  # B, L or T each: int32; the names are seqio's
-    examples: np.ndarray  # int64, one per task
+    examples: np.ndarray  # int64: how many of each task, in the global batch
+    sources: list[list[tuple[int, int]]]  # of each of its rows: task and row of every example
 
 
 class BatchStream:
@@ -145,11 +146,12 @@ class BatchStream:
             rows += taken
             self._used_rows += len(taken)
         examples = np.bincount(
-            [number for row in rows for number, _ in row], minlength=len(self.names)
+            [number for row in rows for number, _, _ in row], minlength=len(self.names)
         )
-        own = [[ids for _, ids in row] for row in map(rows.__getitem__, self._own_rows)]
+        own = [[ids for _, ids, _ in row] for row in map(rows.__getitem__, self._own_rows)]
         arrays = to_arrays(own, self._lengths, self._features, packed=self._pack)
-        return Features(arrays, examples)
+        sources = [[(int(number), source) for number, _, source in row] for row in rows]
+        return Features(arrays, examples, sources)
 
     def _make(self) -> None:
         """Draws and packs the chunk that begins at the current start."""
@@ -159,7 +161,7 @@ class BatchStream:
         draws, examples = self._start_draws.copy(), []
         noise = self._generator(_NOISE, self._start_chunk)
         for number in np.minimum(numbers, len(self.names) - 1):
-            examples.append((number, self._example(number, draws[number], noise)))
+            examples.append((number, *self._example(number, draws[number], noise)))
             draws[number] += 1
         self._end_draws = draws
         rows = pack(examples, self._lengths) if self._pack else [[example] for example in examples]
@@ -168,14 +170,16 @@ class BatchStream:
             rows = [rows[row] for row in order]
         self._chunk = rows
 
-    def _example(self, number: int, draw: int, noise: np.random.Generator) -> Ids:
+    def _example(self, number: int, draw: int, noise: np.random.Generator) -> tuple[Ids, int]:
+        """A task's example, and its row in the table."""
         table = self._tables[number]
         epoch, position = divmod(int(draw), len(table))
-        row = table.row(self._order(number, epoch)[position] if self._shuffle else position)
+        source = int(self._order(number, epoch)[position]) if self._shuffle else position
+        row = table.row(source)
         if table.noise:
             row = table.noise(row, noise, self._lengths)
         lengths = {**dict.fromkeys(EXTRA_FEATURES, self._lengths["inputs"]), **self._lengths}
-        return {name: cut(ids, lengths[name]) for name, ids in row.items()}
+        return {name: cut(ids, lengths[name]) for name, ids in row.items()}, source
 
     def _order(self, number: int, epoch: int) -> np.ndarray:
         known_epoch, order = self._orders.get(number, (None, None))
@@ -228,8 +232,8 @@ def cut(ids: np.ndarray, tokens: int) -> np.ndarray:
     return np.concatenate([ids[: tokens - 1], ids[-1:]])
 
 
-def pack(examples: Sequence[tuple[int, Ids]], lengths: Mapping[str, int]) -> list[list[tuple]]:
-    """Rows of examples ``(number, ids)`` whose token sums fit, first fit.
+def pack(examples: Sequence[tuple], lengths: Mapping[str, int]) -> list[list[tuple]]:
+    """Rows of examples ``(number, ids, ...)`` whose token sums fit, first fit.
 
     Only the newest rows stay open, which bounds the work per example.
     """
