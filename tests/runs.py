@@ -16,19 +16,28 @@ ROOT = pathlib.Path(__file__).parent.parent
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
 
 
+FOLDERS = {"train": "MODEL_DIR", "evaluate": "EVAL_OUTPUT_DIR"}
+
+
 def literal(value):
     return value if isinstance(value, str) and value.startswith("@") else repr(value)
 
 
-def command(model_dir, bindings, *flags, gin_files=("gin/pretrain.gin", "gin/local.gin")):
+def command(
+    model_dir,
+    bindings,
+    *flags,
+    gin_files=("gin/pretrain.gin", "gin/local.gin"),
+    program="train",
+):
     return [
         sys.executable,
         "-m",
-        "xlt_jax.train",
+        f"xlt_jax.{program}",
         *(f"--gin_file={file}" for file in gin_files),
         *(
             f"--gin.{name}={literal(value)}"
-            for name, value in {"MODEL_DIR": str(model_dir), **bindings}.items()
+            for name, value in {FOLDERS[program]: str(model_dir), **bindings}.items()
         ),
         *flags,
     ]

@@ -109,6 +109,26 @@ def test_scores_and_early_stop_are_those_of_one_process(tmp_path):
     ]
     assert lines[0] == lines[1]
 
+    sizes = {name: value for name, value in SMALL.items() if name.startswith("mt5.")}
+    scored = sizes | {
+        "CHECKPOINT_PATH": str(tmp_path / "1"),
+        "MIXTURE_OR_TASK_NAME": "cldr_kind.sw",
+    }
+    options = {
+        "gin_files": ("gin/zero_shot_eval.gin", "gin/local.gin"),
+        "program": "evaluate",
+    }
+    ended([runs.start(runs.command(tmp_path / "e1", scored, **options))], [0])
+    for name, partitions in (("e2", 1), ("e3", 2)):
+        more = scored | {"NUM_PARTITIONS": partitions}
+        ended(runs.start_processes(2, tmp_path / name, more, **options), [0, 0])
+    files = ("cldr_kind.sw-metrics.jsonl", "cldr_kind.sw-000006.jsonl")
+    for file in files:
+        texts = {
+            (tmp_path / name / "inference_eval" / file).read_text() for name in ("e1", "e2", "e3")
+        }
+        assert len(texts) == 1, file
+
 
 def test_a_coordinator_that_does_not_answer_is_named(tmp_path):
     (environment := dict(runs.ENVIRONMENT))["XLT_START_LIMIT_S"] = "1"

@@ -31,7 +31,6 @@ class RunLog:
 
     def __init__(self, folder: epath.Path, writes: bool):
         self._folder, self._writes = folder, writes
-        self._time = self._start_time = time.monotonic()
         self._start_step = None
         self._waited_s = 0.0
         self._lines: list[str] = []  # of metrics.jsonl
@@ -42,6 +41,7 @@ class RunLog:
     ) -> None:
         """Says what will be trained on what, and warns of rows that are cut."""
         self._total_steps = total_steps
+        self._time = self._start_time = time.monotonic()
         if not self._writes:
             return
         self._train = ScalarWriter(self._folder / "train")

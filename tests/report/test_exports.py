@@ -111,7 +111,7 @@ def test_forgetting_and_operations_are_read_from_the_curve(tmp_path):
 
 def test_goodput_is_shown_of_stages_that_were_started_again(tmp_path):
     root = write_experiment(tmp_path / "x", codes=CODES, score=level, curves=False)
-    assert "Goodput" not in sheets.stage_cost(Results(runs.read([root]))).header
+    assert "Goodput" not in sheets.stage_cost(Results(runs.read([root]))).head
     lines = [{"step": 60, "step_s": 0.5, "time": 50.0}, {"step": 100, "step_s": 0.5, "time": 99.0}]
     starts = [
         {"time": 0.0, "step": 0},
@@ -125,6 +125,6 @@ def test_goodput_is_shown_of_stages_that_were_started_again(tmp_path):
     write_lines(root / "none_finetune" / "metrics.jsonl", lines)
     write_lines(root / "none_finetune" / "restarts.jsonl", starts)
     sheet = sheets.stage_cost(Results(runs.read([root])))
-    at = sheet.header.index("Goodput")
+    at = sheet.head.index("Goodput")
     found = {row[0]: row[at] for row in sheet.rows}
     assert found.pop("none_finetune") == "50 %" and set(found.values()) == {"–"}
