@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
@@ -132,24 +133,26 @@ def run_program(
 def _errors_in_one_line() -> Iterator[None]:
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
+    except Exception as error:
+        # Threads of a checkpoint being opened would add their tracebacks to an ordinary end, and
+        # several processes would wait for each other there: hence os._exit.
+        is_ours = isinstance(error, (ValueError, OSError))
+        if os.environ.get("XLT_TRACEBACK") or not (is_ours or jax.process_count() > 1):
             raise
-        print(
-            f"\nerror: Process {jax.process_index()} of {jax.process_count()} ends with code "
-            f"{distributed.PEER_LOST}: another one has ended or cannot be reached (see its output)."
-            f" Start all of them again: they go on from the last checkpoint. Cause: "
-            f"{_first_lines(error)}",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(distributed.PEER_LOST)  # an ordinary end would wait for the others
-    except (ValueError, OSError) as error:
-        if os.environ.get("XLT_TRACEBACK"):
-            raise
+        code = 2
+        if cause := distributed.lost_peer(error):
+            code = distributed.PEER_LOST
+            error = (
+                f"Process {jax.process_index()} of {jax.process_count()} ends with code {code}: "
+                "another one has ended or cannot be reached (see its output). Start all of them "
+                f"again: they go on from the last checkpoint. Cause: {_first_lines(cause)}"
+            )
+        elif not is_ours:
+            code = 1
+            traceback.print_exc()
         print(f"\nerror: {_first_lines(error)}", file=sys.stderr, flush=True)
         sys.stdout.flush()
-        os._exit(2)  # threads of a checkpoint being opened would add their tracebacks to sys.exit
+        os._exit(code)
 
 
 def summarize_config(
@@ -238,7 +241,7 @@ def _check_macros(bindings: Sequence[str]) -> None:
             )
 
 
-def _first_lines(error: BaseException) -> str:
+def _first_lines(error: BaseException | str) -> str:
     """The message without gin's trail of who called whom."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("In call to configurable")]

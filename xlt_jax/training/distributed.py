@@ -180,6 +180,18 @@ def _await(address: str, limit_s: float) -> None:
         time.sleep(0.2)
 
 
+def lost_peer(error: BaseException | None) -> BaseException | None:
+    """Of an error and those that caused it the one that says that another process is gone."""
+    if jax.process_count() == 1:
+        return None
+    while error is not None:
+        # What a device says of itself, such as that its memory is full, is no loss of another one.
+        if isinstance(error, jax.errors.JaxRuntimeError) and "EXHAUSTED" not in str(error):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
 # ------------------------------------------------------------------------------------- rows
 def own_rows(sharding: NamedSharding, batch_size: int) -> np.ndarray:
     """Numbers of the rows of a global batch that this process's devices hold, ascending."""
