@@ -137,7 +137,7 @@ def _errors_in_one_line() -> Iterator[None]:
         # Threads of a checkpoint being opened would add their tracebacks to an ordinary end, and
         # several processes would wait for each other there: hence os._exit.
         is_ours = isinstance(error, (ValueError, OSError))
-        if os.environ.get("XLT_TRACEBACK") or not (is_ours or jax.process_count() > 1):
+        if os.environ.get("XLT_TRACEBACK") or not (is_ours or distributed.is_several()):
             raise
         code = 2
         if cause := distributed.lost_peer(error):

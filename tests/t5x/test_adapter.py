@@ -78,9 +78,22 @@ def test_the_adapters_records_have_our_defaults(name):
     ("ours", "theirs"), [(train.train, t5x.train.train), (evaluate.evaluate, t5x.eval.evaluate)]
 )
 def test_our_programs_take_arguments_of_t5x(ours, theirs):
-    own_flags = {"export_submission", "profile"}  # of the command line: no gin file binds it
+    own_flags = {
+        "export_submission",
+        "alignment",
+        "profile",
+    }  # of the command line: no gin file binds it
     extra = inspect.signature(ours).parameters.keys() - inspect.signature(theirs).parameters.keys()
     assert extra <= own_flags
+
+
+@pytest.mark.parametrize(
+    "option", [{"bad_steps": "skip"}, {"spike_factor": 5.0}, {"hang_limit_s": 60}]
+)
+def test_the_trainer_refuses_what_t5x_cannot_do(option):
+    ((name, value),) = option.items()
+    with pytest.raises(ValueError, match=f"{name.upper()} is {value!r}, which T5X's loop cannot"):
+        t5x_adapter.Trainer(learning_rate_fn=lambda step: 0.0, **option)
 
 
 def test_schedule_takes_arguments_of_t5x():

@@ -180,9 +180,14 @@ def _await(address: str, limit_s: float) -> None:
         time.sleep(0.2)
 
 
+def is_several() -> bool:
+    """Whether this run has other processes; starts no device where it is alone."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
 def lost_peer(error: BaseException | None) -> BaseException | None:
     """Of an error and those that caused it the one that says that another process is gone."""
-    if jax.process_count() == 1:
+    if not is_several():
         return None
     while error is not None:
         # What a device says of itself, such as that its memory is full, is no loss of another one.
