@@ -54,11 +54,15 @@ def start(arguments, environment=ENVIRONMENT):
     )
 
 
-def start_processes(count, model_dir, bindings, *flags, environment=ENVIRONMENT, **options):
-    """``count`` processes of one run, on this machine's own address."""
+def free_port():
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+        return found.getsockname()[1]
+
+
+def start_processes(count, model_dir, bindings, *flags, environment=ENVIRONMENT, **options):
+    """``count`` processes of one run, on this machine's own address."""
+    port = free_port()
     return [
         start(
             command(

@@ -1,5 +1,6 @@
 """Several processes compute what one computes, stop together, and resume as any other number."""
 
+import concurrent.futures
 import re
 import signal
 
@@ -136,6 +137,29 @@ def test_a_coordinator_that_does_not_answer_is_named(tmp_path):
     process = runs.start(runs.command(tmp_path, SMALL, *flags), environment)
     (output,) = ended([process], [2], timeout=60)
     assert "The coordinator 127.0.0.1:9 did not answer within 1 s" in output
+
+
+def roll(*indices, count):
+    """What each process of a roll call at one address ends with: an error's text or None."""
+    address = f"127.0.0.1:{runs.free_port()}"
+
+    def call(index):
+        meet = distributed._answer if index else distributed._call_roll
+        try:
+            meet(distributed.Place(address, count, index), limit_s=2)
+        except ValueError as error:
+            return str(error)
+
+    with concurrent.futures.ThreadPoolExecutor() as executor:
+        return list(executor.map(call, indices))
+
+
+def test_processes_meet_and_those_that_do_not_come_are_named():
+    assert roll(2, 0, 1, count=3) == [None] * 3
+    late, first = roll(2, 0, count=4)
+    assert "Of 4 processes number 1, 3 did not come to 127.0.0.1:" in first
+    assert "did not answer within 2 s" in late
+    assert "say that they are number 1 of 4" in roll(1, 0, 1, count=4)[1]
 
 
 SLURM = {"SLURM_JOB_NODELIST": "tpu[003-007,9],gpu1", "SLURM_NTASKS": "4", "SLURM_PROCID": "2"}

@@ -246,11 +246,14 @@ def train(
             watchdog.beat()
         saved_step = number
 
+    def loss_of(batches: list[dict[str, np.ndarray]]) -> dict[str, float]:
+        totals = mean_loss(eval_step, train_state.params, batches, partitioner)
+        watchdog.beat()
+        return totals
+
     def measure_forgetting() -> None:
         for name, batches in earlier.items():
-            log.forgetting(
-                now, name, mean_loss(eval_step, train_state.params, batches, partitioner)
-            )
+            log.forgetting(now, name, loss_of(batches))
 
     def on_progress(done: int, total: int) -> None:
         watchdog.beat()
@@ -273,7 +276,7 @@ def train(
 
     def evaluate_whole() -> Mapping[str, float] | None:
         if eval_batches:
-            log.loss(now, mean_loss(eval_step, train_state.params, eval_batches, partitioner))
+            log.loss(now, loss_of(eval_batches))
         log.examples(now, position["examples"])
         if evaluator is None:
             return None
@@ -288,7 +291,8 @@ def train(
         return scores
 
     if now == run["first_step"]:
-        measure_forgetting()
+        with log.aside():
+            measure_forgetting()
     left = 0 if patience.spent else total_steps - now  # spent: this run stopped early before
     if left or position.get("unevaluated"):
         restarts.started(now)
@@ -304,6 +308,7 @@ def train(
                 traced = train_step.trace(train_state, batch, base_rng, *norms)
                 log.flops_per_step = flops.matmul_flops(traced.jaxpr)
                 compiled = traced.lower().compile()
+            watchdog.start()
         train_state, metrics = compiled(train_state, batch, base_rng, *norms)
         if norms:
             norms = [metrics.pop("norms")]

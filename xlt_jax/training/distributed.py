@@ -127,7 +127,7 @@ def start(place: Place | None) -> None:
     """Joins the other processes; before anything touches a device.
 
     Raises:
-        ValueError: The coordinator, or some process, did not answer within XLT_START_LIMIT_S.
+        ValueError: The coordinator, or some process, did not come within XLT_START_LIMIT_S.
     """
     if place is None:
         return
@@ -143,39 +143,78 @@ def start(place: Place | None) -> None:
                 f"it a TPU? Else leave the flag out. Cause: {error}"
             ) from error
         return
-    if place.index:
-        _await(place.coordinator, limit_s)
+    (_call_roll if place.index == 0 else _answer)(place, limit_s)
     slurm = "SLURM_PROCID" in os.environ  # there JAX gives each process of a host its own GPU
+    jax.distributed.initialize(
+        place.coordinator,
+        place.count,
+        place.index,
+        cluster_detection_method="slurm" if slurm else "deactivate",
+        **times,
+    )
+
+
+# JAX ends a process without a Python error when others do not come in time: first they meet here.
+def _call_roll(place: Place, limit_s: float) -> None:
+    """Returns when each other process has said its number; process 0's part."""
+    end, waiting = time.monotonic() + limit_s, {}
     try:
-        jax.distributed.initialize(
-            place.coordinator,
-            place.count,
-            place.index,
-            cluster_detection_method="slurm" if slurm else "deactivate",
-            **times,
+        both = {"family": socket.AF_INET6, "dualstack_ipv6": True}
+        port = int(place.coordinator.rpartition(":")[2])
+        server = socket.create_server(
+            ("", port), backlog=place.count, **both if socket.has_dualstack_ipv6() else {}
         )
-    except Exception as error:
+    except OSError as error:
         raise ValueError(
-            f"The {place.count} processes did not all come together at {place.coordinator} within "
-            f"{limit_s} s: are all of them started, with the same --process_count and each with "
-            f"its own --process_index? Cause: {str(error).splitlines()[0]}"
+            f"Process 0 cannot listen at the port of {place.coordinator} ({error}): choose another "
+            "port in --coordinator_address, or end what uses it."
         ) from error
+    with server:
+        while len(waiting) < place.count - 1:
+            server.settimeout(max(0.01, end - time.monotonic()))
+            try:
+                connection, _ = server.accept()
+                connection.settimeout(1.0)
+                said = connection.recv(64).decode("ascii", "replace")
+            except OSError:
+                said = ""
+            if re.fullmatch(r"process \d+\n", said):
+                number = int(said.split()[1])
+                if number in waiting:
+                    raise ValueError(
+                        f"Two processes say that they are number {number} of {place.count}: give "
+                        "each its own --process_index."
+                    )
+                waiting[number] = connection
+            if time.monotonic() > end:
+                missing = sorted(set(range(1, place.count)) - set(waiting))
+                raise ValueError(
+                    f"Of {place.count} processes number {', '.join(map(str, missing))} did not "
+                    f"come to {place.coordinator} within {limit_s} s: are they started? "
+                    "XLT_START_LIMIT_S changes the limit."
+                )
+        for connection in waiting.values():
+            connection.sendall(b"go\n")
+            connection.close()
 
 
-def _await(address: str, limit_s: float) -> None:
-    """Returns when somebody listens at the address: JAX would end the process without a word."""
-    host, _, port = address.rpartition(":")
+def _answer(place: Place, limit_s: float) -> None:
+    """Returns when process 0 has heard from everyone; the others' part."""
+    host, _, port = place.coordinator.rpartition(":")
     end = time.monotonic() + limit_s
     while True:
         try:
-            socket.create_connection((host, int(port)), timeout=limit_s).close()
-            return
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=limit_s) as found:
+                found.sendall(f"process {place.index}\n".encode())
+                if found.recv(8) != b"go\n":
+                    raise ConnectionError("it has closed the connection")
+                return
         except OSError as error:
             if time.monotonic() > end:
                 raise ValueError(
-                    f"The coordinator {address} did not answer within {limit_s} s ({error}). Is "
-                    "process 0 running there, and the port open? XLT_START_LIMIT_S changes the "
-                    "limit."
+                    f"The coordinator {place.coordinator} did not answer within {limit_s} s "
+                    f"({error}). Is process 0 running there, and the port open? XLT_START_LIMIT_S "
+                    "changes the limit."
                 ) from error
         time.sleep(0.2)
 

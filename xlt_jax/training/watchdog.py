@@ -16,21 +16,24 @@ class Watchdog:
     """
 
     def __init__(self, limit_s: float | None):
-        """Begins to look with the first ``beat``: compilation takes as long as it takes.
+        """Nothing is looked at before ``start``: compilation takes as long as it takes.
 
         Args:
             limit_s: Seconds without a ``beat`` after which all stacks of Python go to stderr and
                 the process ends with the code ``HANGS``; None never does.
         """
-        self._limit_s, self._beaten, self._thread = limit_s, 0.0, None
+        self._limit_s, self._beaten = limit_s, 0.0
         self._ended = threading.Event()
+
+    def start(self) -> None:
+        """Begins to look; called once."""
+        self.beat()
+        if self._limit_s is not None:
+            threading.Thread(target=self._look, daemon=True).start()
 
     def beat(self) -> None:
         """Something happened."""
         self._beaten = time.monotonic()
-        if self._limit_s is not None and self._thread is None:
-            self._thread = threading.Thread(target=self._look, daemon=True)
-            self._thread.start()
 
     def close(self) -> None:
         """Looks no more."""
