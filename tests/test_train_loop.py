@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import re
 import signal
 import subprocess
@@ -10,12 +9,12 @@ import sys
 import time
 
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
+import runs
+from runs import ENVIRONMENT, ROOT, losses, wait_for_step
 
 from xlt_jax.convert import restore
 
-ROOT = pathlib.Path(__file__).parent.parent
 STEPS = 24
 SMALL = {
     "LOCAL_STEPS": STEPS,
@@ -31,24 +30,8 @@ SMALL = {
 }
 
 
-def literal(value):
-    return value if isinstance(value, str) and value.startswith("@") else repr(value)
-
-
 def command(model_dir, **changes):
-    bindings = SMALL | {"MODEL_DIR": str(model_dir)} | changes
-    return [
-        sys.executable,
-        "-m",
-        "xlt_jax.train",
-        "--gin_file=gin/pretrain.gin",
-        "--gin_file=gin/local.gin",
-        *(f"--gin.{name}={literal(value)}" for name, value in bindings.items()),
-    ]
-
-
-# One device, as a user's machine; the tests' own process has eight.
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    return runs.command(model_dir, SMALL | changes)
 
 
 def run(model_dir, environment=ENVIRONMENT, **changes):
@@ -63,42 +46,11 @@ def run(model_dir, environment=ENVIRONMENT, **changes):
 
 
 def start(model_dir):
-    return subprocess.Popen(
-        command(model_dir),
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def wait_for_step(process, step):
-    """Reads the progress lines until one is at or behind ``step``."""
-    for line in process.stdout:
-        found = re.match(r"step ([\d,]+)/", line)
-        if found and int(found[1].replace(",", "")) >= step:
-            return
-    raise AssertionError("the run ended first")
-
-
-def losses(model_dir):
-    lines = (model_dir / "metrics.jsonl").read_text().splitlines()
-    return [(line["step"], line["loss"], line["grad_norm"]) for line in map(json.loads, lines)]
+    return runs.start(command(model_dir))
 
 
 def final_state(model_dir):
-    path = model_dir / f"checkpoint_{STEPS}" / "state"
-    tree = ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).restore(path)
-    return {str(path): np.asarray(leaf) for path, leaf in _leaves(tree)}
-
-
-def _leaves(tree, path=()):
-    if not hasattr(tree, "items"):
-        yield path, tree
-        return
-    for name, value in tree.items():
-        yield from _leaves(value, (*path, name))
+    return runs.state_of(model_dir, STEPS)
 
 
 @pytest.fixture(scope="module")

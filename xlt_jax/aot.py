@@ -18,6 +18,7 @@ from xlt_jax import configuration, files
 from xlt_jax.arrays import Batch
 from xlt_jax.data import features
 from xlt_jax.decoding import search
+from xlt_jax.models import mt5
 from xlt_jax.training import fit, programs, state, step
 from xlt_jax.training import topology as topologies
 from xlt_jax.training.config import DatasetConfig
@@ -129,7 +130,11 @@ class Run:
         partitioner.check_batch_size(self.dataset.batch_size, microbatches)
         optimizer = self.model.optimizer_def(self.trainer.learning_rate_fn)
         described = state.describe(self.model.module, optimizer, partitioner)
-        arguments = described, self._batch(partitioner), _key(partitioner)
+        arguments = [described, self._batch(partitioner), _described_key(partitioner)]
+        if self.trainer.spike_factor:
+            norms = step.no_norms()
+            replicated = partitioner.replicated
+            arguments.append(jax.ShapeDtypeStruct(norms.shape, norms.dtype, sharding=replicated))
 
         def made(module: Any) -> Any:
             return step.make_train_step(
@@ -141,6 +146,8 @@ class Run:
                 num_microbatches=microbatches,
                 loss_normalizer=self.model.loss_normalizing_factor,
                 clip_norm=self.trainer.clip_norm,
+                bad_steps=self.trainer.bad_steps,
+                spike_factor=self.trainer.spike_factor,
                 learning_rate_fn=self.trainer.learning_rate_fn,
             )
 
@@ -151,7 +158,7 @@ class Run:
             arguments,
             parameters=described.params,
             optimizer=described.opt_state,
-            plain=lambda: made(without_remat(self.model.module)).trace(*arguments),
+            plain=lambda: made(mt5.plain(self.model.module)).trace(*arguments),
         )
 
     def _eval(self, partitioner: Partitioner, target: Topology) -> Report:
@@ -205,15 +212,7 @@ class Run:
         }
 
 
-def without_remat(module: Any) -> Any:
-    """The network that computes the same with nothing computed twice and no table multiplied."""
-    config = dataclasses.replace(
-        module.config, remat_policy="none", embedding_lookup="gather", logits_chunks=1
-    )
-    return module.clone(config=config)
-
-
-def _key(partitioner: Partitioner) -> jax.ShapeDtypeStruct:
+def _described_key(partitioner: Partitioner) -> jax.ShapeDtypeStruct:
     key = jax.eval_shape(lambda: jax.random.key(0))
     return jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=partitioner.replicated)
 

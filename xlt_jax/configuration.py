@@ -6,15 +6,17 @@ import os
 import pathlib
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import jax
 from etils import epath
 
 import gin
 from xlt_jax import files
 from xlt_jax.evaluation.tensorboard import ScalarWriter
 from xlt_jax.registry import benchmarks
-from xlt_jax.training import memory
+from xlt_jax.training import distributed, memory
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent  # the folder of gin/ and tasks/
 
@@ -46,6 +48,14 @@ def parse(
     parser.add_argument(
         "--dry_run", action="store_true", help="print the resolved configuration and end"
     )
+    parser.add_argument(
+        "--distributed",
+        choices=distributed.METHODS,
+        help="how several processes find each other; default: this process is alone",
+    )
+    parser.add_argument("--coordinator_address", help="HOST:PORT of process 0, instead of that")
+    parser.add_argument("--process_count", help="with --coordinator_address")
+    parser.add_argument("--process_index", help="this one's number, from 0; likewise")
     for name, meaning in (own_flags or {}).items():
         parser.add_argument(f"--{name}", help=meaning)
     rewritten = [
@@ -108,6 +118,14 @@ def run_program(
         if flags.dry_run:
             print(gin.config_str())
             return
+        place = distributed.find(
+            flags.distributed,
+            flags.coordinator_address,
+            flags.process_count,
+            flags.process_index,
+            os.environ,
+        )
+        distributed.start(place)
         enable_compilation_cache()
         given = {name: getattr(flags, name) for name in own_flags or {}}
         configured(**{name: value for name, value in given.items() if value is not None})
@@ -117,12 +135,26 @@ def run_program(
 def _errors_in_one_line() -> Iterator[None]:
     try:
         yield
-    except (ValueError, OSError) as error:
-        if os.environ.get("XLT_TRACEBACK"):
+    except Exception as error:
+        # Threads of a checkpoint being opened would add their tracebacks to an ordinary end, and
+        # several processes would wait for each other there: hence os._exit.
+        is_ours = isinstance(error, (ValueError, OSError))
+        if os.environ.get("XLT_TRACEBACK") or not (is_ours or distributed.is_several()):
             raise
+        code = 2
+        if cause := distributed.lost_peer(error):
+            code = distributed.PEER_LOST
+            error = (
+                f"Process {jax.process_index()} of {jax.process_count()} ends with code {code}: "
+                "another one has ended or cannot be reached (see its output). Start all of them "
+                f"again: they go on from the last checkpoint. Cause: {_first_lines(cause)}"
+            )
+        elif not is_ours:
+            code = 1
+            traceback.print_exc()
         print(f"\nerror: {_first_lines(error)}", file=sys.stderr, flush=True)
         sys.stdout.flush()
-        os._exit(2)  # threads of a checkpoint being opened would add their tracebacks to sys.exit
+        os._exit(code)
 
 
 def summarize_config(
@@ -138,8 +170,6 @@ def summarize_config(
 
 def enable_compilation_cache() -> None:
     """Compiled programs persist in the cache folder (XLT_CACHE_DIR), so a second start is quick."""
-    import jax
-
     from xlt_jax.data import cache
 
     jax.config.update("jax_compilation_cache_dir", str(cache.cache_dir() / "compiled"))
@@ -213,7 +243,7 @@ def _check_macros(bindings: Sequence[str]) -> None:
             )
 
 
-def _first_lines(error: BaseException) -> str:
+def _first_lines(error: BaseException | str) -> str:
     """The message without gin's trail of who called whom."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("In call to configurable")]

@@ -39,7 +39,9 @@ def evaluate(
     """Writes metrics and predictions of every task below ``output_dir``; arguments are T5X's.
 
     What is computed is kept as it comes: the same command goes on where a killed one stopped. With
-    XLT_EVAL_SHARD=0/4 ... 3/4 four processes share the work and the first writes the results.
+    XLT_EVAL_SHARD=0/4 ... 3/4 four processes share the work and the first writes the results. Those
+    of ``training.distributed`` share every batch, for models that are larger than one host; what
+    they computed is not kept.
 
     Args:
         model: Network and vocabulary.
@@ -57,33 +59,48 @@ def evaluate(
         ValueError: Bad input, before the first compilation.
     """
     shard = shard_of(os.environ)
+    several = jax.process_count() > 1
+    if several and (shard[1] > 1 or alignment):
+        raise ValueError(
+            "Several processes of one evaluation take neither XLT_EVAL_SHARD nor --alignment: let "
+            "one process measure the alignment, or each its own shard."
+        )
     folder = epath.Path(output_dir)
     checkpoint.writable_folder(folder)
+    first = jax.process_index() == 0
     choice = fit.for_reading(partitioner, model.module)
     partitioner = choice.partitioner
-    if choice.is_ours:
+    if choice.is_ours and first:
         print(f"Partitioning: {choice.reason}.", flush=True)
     evaluator = inference_evaluator_cls(
-        model.module, model.vocabulary, dataset_cfg, partitioner, on_progress=Progress()
+        model.module,
+        model.vocabulary,
+        dataset_cfg,
+        partitioner,
+        on_progress=Progress() if first else None,
     )
     parallel = layers.open_tables(alignment, model.vocabulary) if alignment else []
     described = state.describe(model.module, optax.identity(), partitioner)
     opened = restore.open_weights(restore_checkpoint_cfg.path, restore_checkpoint_cfg.mode)
     params = restore.restore_params(opened, described.params, strict=restore_checkpoint_cfg.strict)
     step = opened.step
-    print(f"Scoring {opened.path} ({opened.format}), step {step:,}.", flush=True)
-
-    if evaluator.missing:
+    if first:
+        print(f"Scoring {opened.path} ({opened.format}), step {step:,}.", flush=True)
+    if evaluator.missing and first:
         print(f"No data, skipped: {' '.join(evaluator.missing)}.", flush=True)
 
     start = time.monotonic()
-    identity = cache.key(opened.path, str(step), evaluator.fingerprint, _sample(params))
-    parts = Parts(folder / "inference_eval" / f".parts-{identity}", shard)
+    parts = None
+    if not several:
+        identity = cache.key(opened.path, str(step), evaluator.fingerprint, _sample(params))
+        parts = Parts(folder / "inference_eval" / f".parts-{identity}", shard)
     with partitioner.context():
         results = evaluator.run(params, parts)
     seconds = time.monotonic() - start
     if results is None:
         print(f"Shard {shard[0]} of {shard[1]} is done in {seconds:.1f} s; shard 0 joins them.")
+        return
+    if not first:
         return
     scores = predictions.scalars(results)
     predictions.write(folder / "inference_eval", step, results)
@@ -97,7 +114,8 @@ def evaluate(
     if table:
         facts |= {"xtreme-r": summary.as_json(table)}
     files.write_text(folder / "evaluation.json", json.dumps(facts, indent=1) + "\n")
-    parts.remove()
+    if parts:
+        parts.remove()
     if table:
         summary.show(table)
     for name, value in scores.items():

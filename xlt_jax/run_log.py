@@ -1,8 +1,10 @@
 """What a training run shows and writes while it runs: lines, metrics.jsonl, TensorBoard."""
 
+import contextlib
 import json
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -11,7 +13,7 @@ from etils import epath
 
 from xlt_jax import configuration, files
 from xlt_jax.evaluation.tensorboard import ScalarWriter
-from xlt_jax.training import state
+from xlt_jax.training import monitor, state
 
 
 def weighted_means(metrics: list[Mapping[str, Any]]) -> dict[str, float]:
@@ -27,21 +29,25 @@ def weighted_means(metrics: list[Mapping[str, Any]]) -> dict[str, float]:
 class RunLog:
     """A run's lines on the screen, metrics.jsonl and TensorBoard; only process 0 writes."""
 
-    def __init__(self, folder: epath.Path, total_steps: int, writes: bool):
-        self._folder, self._total_steps, self._writes = folder, total_steps, writes
-        self._time = self._start_time = time.monotonic()
-        self._start_step = self._step = None
+    def __init__(self, folder: epath.Path, writes: bool):
+        self._folder, self._writes = folder, writes
+        self._start_step = None
+        self._waited_s = 0.0
         self._lines: list[str] = []  # of metrics.jsonl
         self.flops_per_step: float | None = None
 
-    def start(self, number: int, described, tables, lengths, summarize_config_fn) -> None:
+    def start(
+        self, number: int, total_steps: int, described, tables, lengths, summarize_config_fn
+    ) -> None:
         """Says what will be trained on what, and warns of rows that are cut."""
+        self._total_steps = total_steps
+        self._time = self._start_time = time.monotonic()
         if not self._writes:
             return
         self._train = ScalarWriter(self._folder / "train")
         self._training_eval = ScalarWriter(self._folder / "training_eval")
         if (self._folder / "metrics.jsonl").exists():  # resumed: forget what came after
-            lines = (self._folder / "metrics.jsonl").read_text().splitlines()
+            lines = files.read_text(self._folder / "metrics.jsonl").splitlines()
             self._lines = [line for line in lines if json.loads(line)["step"] <= number]
         rows = sum(map(len, tables))
         print(
@@ -64,24 +70,48 @@ class RunLog:
         if self._writes and sentence:
             print(sentence, flush=True)
 
-    def train(self, number: int, metrics: list[Mapping[str, Any]]) -> None:
-        """Logs the means over the steps since the last call."""
+    def warn(self, sentence: str) -> None:
+        """Prints a warning to stderr, once for all processes."""
+        if self._writes:
+            print(f"\nWarning: {sentence}", file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is done inside is no part of the steps' time."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self._time += time.monotonic() - start
+
+    def train(self, number: int, metrics: list[Mapping[str, Any]], waited_s: float) -> None:
+        """Logs the means over the steps since the last call.
+
+        Args:
+            number: Of the last step.
+            metrics: Of the training steps, on the host.
+            waited_s: Seconds that this process has waited for batches so far.
+        """
         if not self._writes:
             return
         seconds, self._time = time.monotonic() - self._time, time.monotonic()
-        if not all(entry["finite"] for entry in metrics):
-            print(f"\nWarning: loss or gradient was not finite before step {number:,}.")
+        input_wait = (waited_s - self._waited_s) / seconds
+        self._waited_s = waited_s
+        if bad := sum(bool(entry["bad"]) for entry in metrics):
+            self.warn(f"{bad} of the {len(metrics)} steps up to {number:,} were bad.")
         scalars = {
             "loss": float(np.mean([entry["loss"] for entry in metrics])),
             **weighted_means(metrics),
             "grad_norm": float(np.mean([entry["grad_norm"] for entry in metrics])),
             "learning_rate": float(metrics[-1]["learning_rate"]),
-            "tokens_per_s": sum(float(entry["tokens"]) for entry in metrics) / seconds,
-            "steps_per_s": len(metrics) / seconds,
+            "bad_steps": bad,
+            **self._speed(metrics, seconds),
+            "input_wait": input_wait,
+            **monitor.memory(),
         }
         self._train.write(number, scalars)
-        cost = {"flops_per_step": self.flops_per_step}
-        self._lines.append(json.dumps({"step": number, **scalars, **cost}))
+        more = {"flops_per_step": self.flops_per_step, "time": time.time()}
+        self._lines.append(json.dumps({"step": number, **scalars, **more}))
         if self._start_step is None:  # the first period holds the compilation
             self._start_step, self._start_time = number, self._time
             left = "?"
@@ -94,6 +124,17 @@ class RunLog:
             f"grad {scalars['grad_norm']:.3g}  {scalars['tokens_per_s']:,.0f} tokens/s  left {left}"
         )
         configuration.show_progress(line)
+
+    def _speed(self, metrics: list[Mapping[str, Any]], seconds: float) -> dict[str, float]:
+        tokens_per_s = sum(float(entry["tokens"]) for entry in metrics) / seconds
+        step_s = seconds / len(metrics)
+        return {
+            "tokens_per_s": tokens_per_s,
+            "tokens_per_s_per_chip": tokens_per_s / jax.device_count(),
+            "steps_per_s": 1 / step_s,
+            "step_s": step_s,
+            **monitor.utilisation(self.flops_per_step, step_s),
+        }
 
     def loss(self, number: int, means: Mapping[str, float]) -> None:
         """Logs the loss on the evaluation split."""

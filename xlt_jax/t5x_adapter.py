@@ -43,6 +43,7 @@ from xlt_jax.evaluation import predictions, zero_shot
 from xlt_jax.registry import benchmarks
 from xlt_jax.registry.benchmarks import Request
 from xlt_jax.training import config, model, optim, partition, step
+from xlt_jax.training.bad_steps import check_policy
 from xlt_jax.training.optim import Schedule
 
 __all__ = ["DatasetConfig", "create_learning_rate_scheduler"]  # as T5X has them
@@ -176,10 +177,15 @@ class Trainer(t5x.trainer.Trainer):
         early_stop: None: T5X's loop has no end before its last step.
         forgetting: Not measured.
         teacher: ``batch -> batch``, see ``evaluation.teacher``.
+        bad_steps: "stop" or "ignore", of a loss that is not finite.
+        spike_factor: None: spikes are not looked for.
+        max_bad_steps: Without a meaning: no step is skipped.
+        hang_limit_s: None: T5X's loop has no such end.
         options: T5X's own.
 
     Raises:
-        ValueError: ``early_stop`` is set; microbatches with a normalizer that T5X takes from each
+        ValueError: ``early_stop``, ``spike_factor`` or ``hang_limit_s`` is set; bad steps are to be
+            skipped; microbatches with a normalizer that T5X takes from each
             microbatch alone, or with an objective that compares the rows of a batch.
     """
 
@@ -192,8 +198,21 @@ class Trainer(t5x.trainer.Trainer):
         early_stop: int | None = None,
         forgetting: Sequence[str] = (),
         teacher: Callable[[Batch], Batch] | None = None,
+        bad_steps: str = "ignore",
+        spike_factor: float | None = None,
+        max_bad_steps: int | None = None,
+        hang_limit_s: float | None = None,
         **options,
     ):
+        check_policy(bad_steps)
+        refused = {"SPIKE_FACTOR": spike_factor, "HANG_LIMIT_S": hang_limit_s}
+        refused["BAD_STEPS"] = bad_steps if bad_steps == "skip" else None
+        for name, value in refused.items():
+            if value is not None:
+                raise ValueError(
+                    f"{name} is {value!r}, which T5X's loop cannot do. Leave it out, or train with "
+                    "xlt_jax.train."
+                )
         if early_stop is not None:
             raise ValueError(
                 f"EARLY_STOP is {early_stop}: T5X trains to its last step. Set it to None, or "
@@ -212,6 +231,7 @@ class Trainer(t5x.trainer.Trainer):
             learning_rate_fn=learning_rate_fn, num_microbatches=num_microbatches, **options
         )
         self._clip_norm, self._teacher = clip_norm, teacher
+        self._stops_on_bad_steps = bad_steps == "stop"
         self._curve = _Curve(epath.Path(options["summary_dir"]), int(self.train_state.step))
 
     @functools.cached_property
@@ -252,6 +272,13 @@ class Trainer(t5x.trainer.Trainer):
             batch_iter = map(self._teacher, batch_iter)
         summary = super().train(batch_iter, num_steps, start_step)
         self._curve.add(start_step + num_steps, summary)
+        if self._stops_on_bad_steps:  # before T5X saves the state
+            loss = float(summary.result()["loss"].value)
+            if not np.isfinite(loss):
+                raise ValueError(
+                    f"The loss is {loss} up to step {start_step + num_steps:,}; nothing was saved "
+                    "since. Lower LEARNING_RATE, set CLIP_NORM, or BAD_STEPS to 'ignore'."
+                )
         return summary
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """``python -m xlt_jax.train``: trains, evaluates and saves; the loop, top to bottom."""
 
+import collections
 import dataclasses
 import os
 import signal
@@ -20,9 +21,28 @@ from xlt_jax.data import budget, features, record, tokens
 from xlt_jax.data.augmentation import Augmentation
 from xlt_jax.data.vocab import Vocabulary
 from xlt_jax.evaluation import predictions, selection, zero_shot
-from xlt_jax.training import checkpoint, fit, flops, partition, prefetch, programs, state, step
+from xlt_jax.models import mt5
+from xlt_jax.training import (
+    checkpoint,
+    distributed,
+    fit,
+    flops,
+    goodput,
+    monitor,
+    partition,
+    prefetch,
+    programs,
+    state,
+    step,
+)
+from xlt_jax.training.bad_steps import BadSteps
 from xlt_jax.training.config import CheckpointConfig, DatasetConfig
 from xlt_jax.training.model import EncoderDecoderModel, Trainer, check_whole_batches
+from xlt_jax.training.watchdog import Watchdog
+
+# Steps enqueued beyond the last one that is known to be computed: the device never waits, and what
+# went wrong is known soon.
+IN_FLIGHT = 2
 
 
 def train(
@@ -44,11 +64,13 @@ def train(
     summarize_config_fn: Callable = configuration.summarize_config,
     inference_evaluator_cls: Callable[..., zero_shot.Evaluator] = zero_shot.of_mixture,
     train_state_initializer_cls: Callable[..., Params] = restore.restore_params,
+    profile: int | str | None = None,
 ) -> int:
     """Trains to ``total_steps`` and returns the last step; arguments are T5X's.
 
     A run is resumed by the same command: it continues from the newest checkpoint in ``model_dir``,
-    bit for bit as if it had not stopped. SIGTERM or Ctrl-C saves and ends.
+    bit for bit as if it had not stopped. SIGTERM or Ctrl-C saves and ends. Several processes
+    (``training.distributed``) compute what one computes, and any number of them resumes the run.
 
     Args:
         model: Network, vocabulary, optimizer, objective.
@@ -69,12 +91,17 @@ def train(
         inference_evaluator_cls: Makes the zero-shot evaluator; see ``zero_shot.of_mixture``.
         train_state_initializer_cls: Gives the initial checkpoint's parameters; see
             ``convert.restore.restore_params``.
+        profile: So many steps are traced into MODEL_DIR/profile; None for none.
 
     Raises:
-        ValueError: Bad input, before the first compilation.
+        ValueError: Bad input, before the first compilation; a bad step, as ``Trainer.bad_steps``
+            says.
     """
     # ---------------------------------------------------------------- what the run is made of
     folder = epath.Path(model_dir)
+    log = run_log.RunLog(folder, jax.process_index() == 0)
+    restarts = goodput.Restarts(folder, jax.process_index() == 0)
+    profiler = monitor.Profile(folder, profile, jax.process_index() == 0)
     saver = checkpoint.Checkpointer(model_dir, checkpoint_cfg.save)
     trainer = trainer_cls()
     microbatches = trainer.num_microbatches or 1
@@ -89,9 +116,11 @@ def train(
     choice = fit.here(partitioner, needs)
     partitioner = choice.partitioner
     partitioner.check_batch_size(train_dataset_cfg.batch_size, microbatches)
-    stream, tables = open_stream(train_dataset_cfg, model.vocabulary, model.augmentations)
+    stream, tables = open_stream(
+        train_dataset_cfg, model.vocabulary, model.augmentations, partitioner
+    )
     eval_batches = open_eval_batches(
-        train_eval_dataset_cfg, model.vocabulary, eval_steps, model.augmentations
+        train_eval_dataset_cfg, eval_steps, model.vocabulary, model.augmentations, partitioner
     )
     earlier = {  # mixtures of earlier stages, to see what is forgotten
         name: open_eval_batches(
@@ -102,8 +131,9 @@ def train(
                 shuffle=False,
                 seed=42,
             ),
-            model.vocabulary,
             eval_steps,
+            model.vocabulary,
+            partitioner=partitioner,
         )
         for name in trainer.forgetting
     }
@@ -122,13 +152,27 @@ def train(
     run = {"first_step": 0, "initial_checkpoint": initial.path if initial else None}
     patience = selection.Patience(checkpoint_cfg.save, trainer.early_stop)
     seen = np.zeros(len(tables), np.int64)  # examples of each task since the run's first step
-    if saver.latest_step() is not None:
-        train_state, saved = saver.restore(described)
-        stream.restore(saved["stream"])
-        seen = np.asarray([saved["examples"][table.name] for table in tables])
-        run = saved["run"]
-        patience.restore(saved.get("patience"))
-        print(f"Resuming {model_dir} at step {int(train_state.step):,}.")
+    bad_steps = BadSteps(
+        trainer.bad_steps, trainer.max_bad_steps, folder, stream.names, jax.process_index() == 0
+    )
+    norms = [step.no_norms()] if trainer.spike_factor else []  # what the step takes and gives
+    position: dict[str, Any] = {}  # what a checkpoint has beside the state
+    if resumed := saver.restore_newest(described, log.warn):
+        train_state, position = resumed
+        if "stream" not in position:
+            raise ValueError(
+                f"The checkpoints in {model_dir} have no position in the training data "
+                "(SaveCheckpointConfig.save_dataset was False): the run cannot go on. Set "
+                "INITIAL_CHECKPOINT_PATH to it, and another MODEL_DIR."
+            )
+        stream.restore(position["stream"])
+        seen = np.asarray([position["examples"][table.name] for table in tables])
+        run = position["run"]
+        patience.restore(position.get("patience"))
+        bad_steps.in_a_row = position.get("bad_steps", 0)
+        if norms and position.get("norms"):
+            norms = [np.asarray(position["norms"][0], np.float32)]
+        log.say(f"Resuming {model_dir} at step {int(train_state.step):,}.")
     elif initial and initial.path:
         opened = restore.open_weights(initial.path, initial.mode)
         run["first_step"] = opened.step
@@ -142,7 +186,7 @@ def train(
             fallback_to_scratch=initial.fallback_to_scratch,
         )
         train_state = state.with_params(params, optimizer, described, opened.step)
-        print(f"Starting from {opened.path} ({opened.format}), step {opened.step:,}.")
+        log.say(f"Starting from {opened.path} ({opened.format}), step {opened.step:,}.")
     else:
         train_state = state.create(model.module, optimizer, partitioner, base_rng)
     if relative_steps is not None:
@@ -157,120 +201,223 @@ def train(
     # ---------------------------------------------------------------- compiled functions
     forward = step.make_forward(model.module)
     first_step = run["first_step"]
-    train_step = step.make_train_step(
-        forward,
-        model.objective,
-        optimizer,
-        partitioner,
-        train_state,
-        num_microbatches=microbatches,
-        loss_normalizer=model.loss_normalizing_factor,
-        clip_norm=trainer.clip_norm,
-        learning_rate_fn=lambda number: trainer.learning_rate_fn(number - first_step),
-    )
+
+    def train_step_of(network: mt5.Transformer) -> Callable:
+        return step.make_train_step(
+            step.make_forward(network),
+            model.objective,
+            optimizer,
+            partitioner,
+            described,
+            num_microbatches=microbatches,
+            loss_normalizer=model.loss_normalizing_factor,
+            clip_norm=trainer.clip_norm,
+            bad_steps=trainer.bad_steps,
+            spike_factor=trainer.spike_factor,
+            learning_rate_fn=lambda number: trainer.learning_rate_fn(number - first_step),
+        )
+
+    train_step, plain = train_step_of(model.module), mt5.plain(model.module)
     eval_step = step.make_eval_step(forward, model.objective, partitioner)
 
     # ---------------------------------------------------------------- the loop
-    log = run_log.RunLog(folder, total_steps, jax.process_index() == 0)
-    log.start(now, described, tables, train_dataset_cfg.task_feature_lengths, summarize_config_fn)
+    log.start(
+        now,
+        total_steps,
+        described,
+        tables,
+        train_dataset_cfg.task_feature_lengths,
+        summarize_config_fn,
+    )
     drawn = (total_steps - run["first_step"]) * stream.examples_per_batch
     sizes = {table.name: table.size for table in tables}
     log.say(f"Partitioning: {choice.reason}." if choice.is_ours else None)
     log.say(budget.warning(budget.expected(stream.rates, sizes, drawn)))
-    stop = StopSignal()
+    stop, agreement, stopped_by = StopSignal(), distributed.Agreement(), 0
+    watchdog = Watchdog(trainer.hang_limit_s)
     waiting: list[Mapping[str, Any]] = []  # metrics still on the device
-    position = {}
+    in_flight: collections.deque = collections.deque()  # steps that may not have been computed yet
+    failure = None
     saved_step = now if saver.latest_step() is not None else None
+    is_best_kept = checkpoint_cfg.save.keep_best_metric is not None
+
+    def finish_steps(left: int = 0) -> str | None:
+        """Waits for all steps but so many; why the run has to end, or None."""
+        while len(in_flight) > left:
+            number, metrics, sources = in_flight.popleft()
+            reason = bad_steps.take(number, metrics, sources)
+            watchdog.beat()
+            if reason:
+                return reason
+        return None
 
     def save(number: int, metrics: Mapping[str, float] | None = None) -> None:
         nonlocal saved_step
-        if number != saved_step:
+        if number == saved_step:
+            return
+        with log.aside():
             log.keep()
-            saver.save(number, train_state, position, metrics)
-            saved_step = number
+            guarded = {"bad_steps": bad_steps.in_a_row, "norms": [n.tolist() for n in norms]}
+            saver.save(number, train_state, position | guarded, metrics)
+            watchdog.beat()
+        saved_step = number
+
+    def loss_of(batches: list[dict[str, np.ndarray]]) -> dict[str, float]:
+        totals = mean_loss(eval_step, train_state.params, batches, partitioner)
+        watchdog.beat()
+        return totals
 
     def measure_forgetting() -> None:
         for name, batches in earlier.items():
-            log.forgetting(
-                now, name, mean_loss(eval_step, train_state.params, batches, partitioner)
-            )
+            log.forgetting(now, name, loss_of(batches))
+
+    def on_progress(done: int, total: int) -> None:
+        watchdog.beat()
+        # With a best checkpoint its score is saved beside it: such an evaluation is not cut short.
+        if not is_best_kept and (signalled := agreement.reached(stop.requested)):
+            raise InterruptionError(signalled)
+
+    def evaluate() -> Mapping[str, float] | None:
+        """Writes losses and zero-shot scores; the latter. None where a signal cuts it short."""
+        nonlocal stopped_by
+        try:
+            with log.aside():
+                if stopped_by and not is_best_kept:
+                    raise InterruptionError(stopped_by)
+                return evaluate_whole()
+        except InterruptionError as interruption:
+            (stopped_by,) = interruption.args
+            position["unevaluated"] = True  # done first when the run goes on
+            return None
+
+    def evaluate_whole() -> Mapping[str, float] | None:
+        if eval_batches:
+            log.loss(now, loss_of(eval_batches))
+        log.examples(now, position["examples"])
+        if evaluator is None:
+            return None
+        with partitioner.context():
+            results = evaluator.run(train_state.params, on_progress=on_progress)
+        scores = predictions.scalars(results)
+        patience.take(scores)
+        position["patience"] = patience.state()
+        if jax.process_index() == 0:
+            predictions.write(folder / "inference_eval", now, results)
+            log.scores(now, scores)
+        return scores
 
     if now == run["first_step"]:
-        measure_forgetting()
-    compiled = None
+        with log.aside():
+            measure_forgetting()
     left = 0 if patience.spent else total_steps - now  # spent: this run stopped early before
-    for batch, stream_state, examples in prefetch.batches(stream, partitioner.shard_batch, left):
-        if trainer.teacher:
-            batch = trainer.teacher(batch)
+    if left or position.get("unevaluated"):
+        restarts.started(now)
+    if position.pop("unevaluated", False):
+        evaluate()
+        left = 0 if stopped_by else left
+    compiled = None
+    batches = prefetch.Batches(stream, partitioner.shard_batch, left)
+    for ready in batches:
+        batch = trainer.teacher(ready.arrays) if trainer.teacher else ready.arrays
         if compiled is None:
-            traced = train_step.trace(train_state, batch, base_rng)
-            log.flops_per_step = flops.matmul_flops(traced.jaxpr)
-            compiled = compile_or_advise(traced, needs, partitioner)
-        train_state, metrics = compiled(train_state, batch, base_rng)
+            with log.aside():
+                traced = train_step.trace(train_state, batch, base_rng, *norms)
+                counted = traced  # utilisation counts what the formulas need, and no more
+                if plain is not model.module:
+                    arguments = train_state, batch, base_rng, *norms
+                    counted = train_step_of(plain).trace(*arguments)
+                log.flops_per_step = flops.matmul_flops(counted.jaxpr)
+                compiled = compile_or_advise(traced, needs, partitioner)
+            watchdog.start()
+        train_state, metrics = compiled(train_state, batch, base_rng, *norms)
+        if norms:
+            norms = [metrics.pop("norms")]
+        profiler.step(metrics["loss"])
         now += 1
-        seen += examples
+        in_flight.append((now, metrics, ready.sources))
         waiting.append(metrics)
+        seen += ready.examples
         position = {
-            "stream": stream_state,
+            "stream": ready.position,
             "examples": dict(zip(stream.names, seen.tolist())),
             "run": run,
             "patience": patience.state(),
         }
+        stopped_by = agreement.reached(stop.requested)
         last = now == total_steps
+        evaluates = now % eval_period == 0 or last
+        saves = checkpoint_cfg.save.period and now % checkpoint_cfg.save.period == 0
+        needs_all = evaluates or saves or last or stopped_by
+        if failure := finish_steps(0 if needs_all else IN_FLIGHT):
+            break
         if now % stats_period == 0 or last:
-            log.train(now, jax.device_get(waiting))
+            log.train(now, jax.device_get(waiting), batches.waited_s)
             waiting = []
         scores = None
-        if now % eval_period == 0 or last:
-            if eval_batches:
-                log.loss(now, mean_loss(eval_step, train_state.params, eval_batches, partitioner))
-            log.examples(now, position["examples"])
-            if evaluator:
-                with partitioner.context():
-                    results = evaluator.run(train_state.params)
-                scores = predictions.scalars(results)
-                patience.take(scores)
-                position["patience"] = patience.state()
-                last = last or patience.spent
-                if jax.process_index() == 0:
-                    predictions.write(folder / "inference_eval", now, results)
-                    log.scores(now, scores)
-        if last or (checkpoint_cfg.save.period and now % checkpoint_cfg.save.period == 0):
+        if evaluates:
+            scores = evaluate()
+            last = last or patience.spent
+        if last or saves:
             save(now, scores)
-        if stop.requested or last:
+        if stopped_by or last:
             break
 
     # ---------------------------------------------------------------- the end
-    if waiting and patience.spent:
-        log.train(now, jax.device_get(waiting))
-    if position and (now == total_steps or patience.spent):
-        measure_forgetting()
-    if position:
-        save(now)
-    saver.close()
+    failure = failure or finish_steps()
+    profiler.close()
+    whole = not failure and not position.get("unevaluated")
+    if failure:
+        saver.close()  # what was being written is whole; this state is not saved
+    else:
+        if waiting and patience.spent:
+            log.train(now, jax.device_get(waiting), batches.waited_s)
+        if left and whole and (now == total_steps or patience.spent):
+            measure_forgetting()
+        if left:
+            save(now)
+        saver.close()
+    watchdog.close()
     log.finish()
+    if failure:
+        restarts.ended(now, "bad step")
+        raise ValueError(failure)
+    ended_early = stopped_by and (now < total_steps or not whole) and not patience.spent
+    restarts.ended(now, signal.Signals(stopped_by).name if ended_early else "finished")
     if jax.process_index() == 0:
-        examples_seen = position.get("examples", dict(zip(stream.names, seen.tolist())))
+        examples_seen = dict(zip(stream.names, seen.tolist()))
         trained = (
             record.TrainedTask(table.name, table.split, examples_seen[table.name], table.hashes.ids)
             for table in tables
         )
         record.write(folder, trained, steps=now, **run)
     if patience.spent:
-        print(f"Stopped at step {now:,} of {total_steps:,}: {patience.words}.")
-    elif stop.requested and now < total_steps:
-        print(
-            f"\nStopped by {stop.requested.name} at step {now:,}, saved. The same command resumes."
+        log.say(f"Stopped at step {now:,} of {total_steps:,}: {patience.words}.")
+    elif ended_early:
+        seconds = time.monotonic() - stop.time if stop.requested else None
+        log.say(
+            f"\nStopped by {signal.Signals(stopped_by).name} at step {now:,}, saved"
+            + (f" {seconds:.1f} s later" if seconds is not None else "")
+            + ". The same command resumes."
         )
-        sys.exit(128 + stop.requested)
+        sys.exit(128 + stopped_by)
     return now
 
 
 # ------------------------------------------------------------------------------------- data
 def open_stream(
-    config: DatasetConfig, vocabulary: Vocabulary, augmentations: Sequence[Augmentation] = ()
+    config: DatasetConfig,
+    vocabulary: Vocabulary,
+    augmentations: Sequence[Augmentation] = (),
+    partitioner: partition.Partitioner | None = None,
 ) -> tuple[features.BatchStream, list[tokens.TokenTable]]:
-    """Endless batches of this process's rows, and the tables they come from."""
+    """Endless batches, and the tables they come from.
+
+    Of a batch only the rows that this process's devices have in the partitioner's mesh; None: all.
+    """
+    own_rows = None
+    if partitioner is not None:
+        own_rows = distributed.own_rows(partitioner.batch_sharding, config.batch_size)
+    new_seed = distributed.from_first(time.time_ns() % 2**31)
     stream, tables, missing = features.of_mixture(
         config.mixture_or_task_name,
         config.split,
@@ -278,10 +425,10 @@ def open_stream(
         augmentations,
         feature_lengths=config.task_feature_lengths,
         batch_size=config.batch_size,
-        seed=config.seed if config.seed is not None else time.time_ns() % 2**31,
+        seed=new_seed if config.seed is None else config.seed,
         pack=config.pack,
         shuffle=config.shuffle,
-        shard=(jax.process_index(), jax.process_count()),
+        own_rows=own_rows,
     )
     if missing and jax.process_index() == 0:
         print(f"No data, left out: {' '.join(missing)}.", flush=True)
@@ -290,14 +437,15 @@ def open_stream(
 
 def open_eval_batches(
     config: DatasetConfig | None,
-    vocabulary: Vocabulary,
     eval_steps: int,
+    vocabulary: Vocabulary,
     augmentations: Sequence[Augmentation] = (),
+    partitioner: partition.Partitioner | None = None,
 ) -> list[dict[str, np.ndarray]]:
     """The first ``eval_steps`` batches of the mixture's evaluation split."""
     if config is None or not eval_steps:
         return []
-    stream, _ = open_stream(config, vocabulary, augmentations)
+    stream, _ = open_stream(config, vocabulary, augmentations, partitioner)
     return [next(stream).arrays for _ in range(eval_steps)]
 
 
@@ -335,7 +483,8 @@ class StopSignal:
     """Turns the first SIGTERM or Ctrl-C into a request; the second ends the process at once."""
 
     def __init__(self):
-        self.requested: signal.Signals | None = None
+        self.requested = 0  # the signal's number
+        self.time = 0.0  # when it came
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._handle)
@@ -343,9 +492,18 @@ class StopSignal:
     def _handle(self, number: int, frame) -> None:
         if self.requested:
             os._exit(128 + number)
-        self.requested = signal.Signals(number)
-        print(f"\n{self.requested.name}: saving after this step ...", flush=True)
+        self.requested, self.time = number, time.monotonic()
+        print(f"\n{signal.Signals(number).name}: saving after this step ...", flush=True)
+
+
+class InterruptionError(Exception):
+    """A signal came during an evaluation; its number."""
 
 
 if __name__ == "__main__":
-    configuration.run_program("xlt_jax.train", __doc__, train)
+    configuration.run_program(
+        "xlt_jax.train",
+        __doc__,
+        train,
+        {"profile": "steps to trace into MODEL_DIR/profile, after the first ten"},
+    )

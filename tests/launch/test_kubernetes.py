@@ -34,7 +34,7 @@ def test_pods_find_each_other_through_the_headless_service(desk):
     assert service["spec"]["publishNotReadyAddresses"] is True
     assert service["spec"]["selector"] == {"job-name": name}  # the label that a Job gives its pods
     environment = {entry["name"]: entry["value"] for entry in container_of(job)["env"]}
-    assert environment["XLT_COORDINATOR_ADDRESS"] == f"{name}-0.{name}:8476"
+    assert environment["XLT_COORDINATOR"] == f"{name}-0.{name}:8476"
     assert environment["XLT_PROCESS_COUNT"] == "4"
     assert [port["port"] for port in service["spec"]["ports"]] == [8476]
     assert container_of(job)["ports"] == [{"containerPort": 8476}]

@@ -107,3 +107,24 @@ def test_forgetting_and_operations_are_read_from_the_curve(tmp_path):
     assert costs["none"][5] == "–"
     assert program.main([str(root)]) == 0
     assert "Loss on an earlier stage" in (root / "report" / "index.html").read_text()
+
+
+def test_goodput_is_shown_of_stages_that_were_started_again(tmp_path):
+    root = write_experiment(tmp_path / "x", codes=CODES[:2], score=lambda *where: 0.5)
+    assert "Goodput" not in sheets.stage_cost(Results(runs.read([root]))).head
+    lines = [{"step": 60, "step_s": 0.5, "time": 50.0}, {"step": 100, "step_s": 0.5, "time": 99.0}]
+    starts = [
+        {"time": 0.0, "step": 0},
+        {
+            "time": 60.0,
+            "step": 60,
+            "previous_end": "unknown",
+            "end": {"time": 100.0, "step": 100, "reason": "finished"},
+        },
+    ]
+    write_lines(root / "none_finetune" / "metrics.jsonl", lines)
+    write_lines(root / "none_finetune" / "restarts.jsonl", starts)
+    sheet = sheets.stage_cost(Results(runs.read([root])))
+    at = sheet.head.index("Goodput")
+    found = {row[0]: row[at] for row in sheet.rows}
+    assert found.pop("none_finetune") == "50 %" and set(found.values()) == {"–"}

@@ -87,6 +87,15 @@ def test_our_programs_take_arguments_of_t5x(ours, theirs):
     assert extra <= own_flags
 
 
+@pytest.mark.parametrize(
+    "option", [{"bad_steps": "skip"}, {"spike_factor": 5.0}, {"hang_limit_s": 60}]
+)
+def test_the_trainer_refuses_what_t5x_cannot_do(option):
+    ((name, value),) = option.items()
+    with pytest.raises(ValueError, match=f"{name.upper()} is {value!r}, which T5X's loop cannot"):
+        t5x_adapter.Trainer(learning_rate_fn=lambda step: 0.0, **option)
+
+
 def test_schedule_takes_arguments_of_t5x():
     ours, theirs = (
         {name: value.default for name, value in inspect.signature(function).parameters.items()}

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+from xlt_jax.convert import restore
 from xlt_jax.training import checkpoint, optim, state
 from xlt_jax.training.checkpoint import Checkpointer
 from xlt_jax.training.config import SaveCheckpointConfig
@@ -141,6 +143,44 @@ def test_damaged_descriptions_are_reported(run, saved, name):
     (saved / "checkpoint_2" / "state" / name).write_bytes(b"{")
     with pytest.raises(ValueError, match="cannot be read: it is damaged"):
         Checkpointer(saved, SaveCheckpointConfig()).restore(run.described)
+
+
+@pytest.mark.parametrize(
+    "name", ["state/manifest.ocdbt", "state/_METADATA", "data/metadata", "state"]
+)
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_restored(run, saved, name):
+    path, said = saved / "checkpoint_2" / name, []
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.write_bytes(b"{")
+    checkpointer = Checkpointer(saved, SaveCheckpointConfig())
+    restored, position = checkpointer.restore_newest(run.described, said.append)
+    assert int(restored.step) == 1 and position == {"row": 1}
+    assert "checkpoint_2 cannot be read" in said[0] and "going on from step 1" in said[0]
+    assert len(said) == 1 and (saved / "checkpoint_2.damaged").is_dir()
+    assert checkpointer.latest_step() == 1 and restore.find(saved).name == "checkpoint_1"
+    assert checkpointer.save(2, restored, {"row": 2})
+    checkpointer.close()
+    reopened = Checkpointer(saved, SaveCheckpointConfig())
+    assert reopened.restore_newest(run.described, said.append)[1] == {"row": 2}
+    assert len(said) == 1
+
+
+def test_with_no_readable_checkpoint_all_stay_and_nothing_begins_anew(run, saved, make_network):
+    for step in (1, 2):
+        (saved / f"checkpoint_{step}" / "state" / "manifest.ocdbt").unlink()
+    checkpointer = Checkpointer(saved, SaveCheckpointConfig())
+    for _ in range(2):
+        with pytest.raises(checkpoint.DamagedCheckpointError, match="checkpoint_2 cannot be read"):
+            checkpointer.restore_newest(run.described, pytest.fail)
+    assert checkpointer.all_steps() == (1, 2)
+
+
+def test_no_checkpoint_at_all_is_none(run, tmp_path):
+    assert (
+        Checkpointer(tmp_path, SaveCheckpointConfig()).restore_newest(run.described, print) is None
+    )
 
 
 def test_folder_that_cannot_be_written(tmp_path):

@@ -99,7 +99,7 @@ def test_other_devices_and_options():
 class Described:
     """A device of a described slice."""
 
-    platform = "cpu"
+    platform = device_kind = "gpu"
 
     def __init__(self, number, slice_index):
         self.id, self.slice_index = number, slice_index

@@ -174,7 +174,7 @@ def test_metrics_are_what_they_say(make_run, make_batch):
     np.testing.assert_allclose(metrics["nll"], loss.logs["nll"], rtol=1e-5)
     features = ("encoder_input_tokens", "decoder_target_tokens")
     assert metrics["tokens"] == sum((batch[name] > 0).sum() for name in features)
-    assert metrics["learning_rate"] == run.learning_rate(0) and metrics["finite"]
+    assert metrics["learning_rate"] == run.learning_rate(0) and not metrics["bad"]
 
 
 def test_clipping_limits_the_gradient_that_the_optimizer_sees(make_run, make_batch):
@@ -204,7 +204,47 @@ def test_overflow_is_flagged(make_run, make_batch):
     broken = jax.tree.map(lambda x: x * jnp.nan, run.create())
     broken = broken.replace(step=jnp.zeros((), jnp.int32))
     _, metrics = run.step(broken, run.partitioner.shard_batch(make_batch()), jax.random.key(1))
-    assert not metrics["finite"]
+    assert metrics["bad"]
+
+
+def test_skipped_steps_change_only_the_counter(make_run, make_batch):
+    run = make_run(bad_steps="skip", spike_factor=3.0)
+    key, state, norms = jax.random.key(1), run.create(), step.no_norms()
+
+    def take(state, norms, seed, weight=1.0):
+        batch = make_batch(seed=seed)
+        weights = batch["decoder_loss_weights"]
+        batch["decoder_loss_weights"] = np.where(weights > 0, np.float32(weight), weights)
+        return run.step(state, run.partitioner.shard_batch(batch), key, norms)
+
+    for number in range(step.NORMS_NEEDED):  # too few are known to call anything a spike
+        state, metrics = take(state, norms, number, weight=30.0 if number == 3 else 1.0)
+        assert not metrics["bad"]
+        norms = metrics["norms"]
+        assert norms[-1] == metrics["grad_norm"]
+    before = jax.device_get(state)
+    usual = np.nanmedian(norms)
+    for weight in (30.0, np.inf):
+        state, metrics = take(state, norms, 100, weight)
+        assert metrics["bad"] and not metrics["grad_norm"] <= 3.0 * usual
+        np.testing.assert_array_equal(metrics["norms"], norms)
+    after = jax.device_get(state)
+    assert after.step == before.step + 2
+    for one, other in ((before.params, after.params), (before.opt_state, after.opt_state)):
+        jax.tree.map(np.testing.assert_array_equal, one, other)
+    state, metrics = take(state, norms, 101)
+    assert not metrics["bad"]
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), before.params, state.params)
+    assert min(jax.tree.leaves(moved)) > 0
+
+
+def test_bad_steps_are_taken_where_nothing_else_is_asked(make_run, make_batch):
+    run = make_run()
+    batch = make_batch() | {
+        "decoder_loss_weights": np.full_like(make_batch()["decoder_loss_weights"], np.inf)
+    }
+    state, metrics = run.step(run.create(), run.partitioner.shard_batch(batch), jax.random.key(1))
+    assert metrics["bad"] and not all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
 
 
 def test_training_lowers_the_loss(make_run, make_batch):

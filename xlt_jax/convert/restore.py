@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,7 +56,8 @@ def find(path: str | os.PathLike, mode: str = "specific") -> epath.Path:
         return path
     found = {}
     if path.is_dir():
-        candidates = (child for child in path.iterdir() if child.name.startswith("checkpoint_"))
+        # Others, such as checkpoint_1000.damaged, are no checkpoints.
+        candidates = (c for c in path.iterdir() if re.fullmatch(r"checkpoint_\d+", c.name))
         found = {t5x.step_in_name(child): child for child in candidates if _format(child)}
     if found:
         chosen = path / _CHOSEN_FILE

@@ -31,10 +31,11 @@ Ids = Mapping[str, np.ndarray]  # of one example: inputs, targets, extra feature
 
 @dataclass(frozen=True)
 class Features:
-    """One batch, and how many examples of each task are in it (in the stream's task order)."""
+    """One batch, and which examples are in it; task numbers are the stream's."""
 
     arrays: dict[str, np.ndarray]  # B, L or T each: int32; the names are seqio's
-    examples: np.ndarray  # int64, one per task
+    examples: np.ndarray  # int64: how many of each task, in the global batch
+    sources: list[list[tuple[int, int]]]  # of each of its rows: task and row of every example
 
 
 class BatchStream:
@@ -55,7 +56,7 @@ class BatchStream:
         seed: int,
         pack: bool = True,
         shuffle: bool = True,
-        shard: tuple[int, int] = (0, 1),
+        own_rows: Sequence[int] | None = None,
     ):
         """Opens nothing but what it is given.
 
@@ -68,18 +69,11 @@ class BatchStream:
             seed: Of everything random here.
             pack: Several examples per row, with segment ids.
             shuffle: False reads every task in its own order.
-            shard: (index, count) of this process among those that read the data.
+            own_rows: Rows of the global batch that this process makes arrays of; None: all.
 
         Raises:
-            ValueError: The batch cannot be shared by the processes, or two versions of inputs are
-                to be packed.
+            ValueError: Two versions of inputs are to be packed.
         """
-        index, count = shard
-        if batch_size % count:
-            raise ValueError(
-                f"Batch size {batch_size} must be a multiple of the {count} processes that read "
-                f"data; nearest: {max(1, batch_size // count) * count}."
-            )
         self._features = tuple(
             name for name in EXTRA_FEATURES if any(name in table.features for table in tables)
         )
@@ -94,7 +88,7 @@ class BatchStream:
         self._cumulative_rates = np.cumsum([rates[name] for name in self.names])
         self._lengths = {name: feature_lengths[name] for name in ("inputs", "targets")}
         self._batch_size, self._pack, self._shuffle, self._seed = batch_size, pack, shuffle, seed
-        self._rows = slice(batch_size // count * index, batch_size // count * (index + 1))
+        self._own_rows = range(batch_size) if own_rows is None else own_rows
         self._chunk_examples = max(1024, 16 * batch_size)
         self._orders: dict[int, tuple[int, np.ndarray]] = {}
         self._fingerprint = cache.key(
@@ -152,11 +146,12 @@ class BatchStream:
             rows += taken
             self._used_rows += len(taken)
         examples = np.bincount(
-            [number for row in rows for number, _ in row], minlength=len(self.names)
+            [number for row in rows for number, _, _ in row], minlength=len(self.names)
         )
-        own = [[ids for _, ids in row] for row in rows[self._rows]]
+        own = [[ids for _, ids, _ in row] for row in map(rows.__getitem__, self._own_rows)]
         arrays = to_arrays(own, self._lengths, self._features, packed=self._pack)
-        return Features(arrays, examples)
+        sources = [[(int(number), source) for number, _, source in row] for row in rows]
+        return Features(arrays, examples, sources)
 
     def _make(self) -> None:
         """Draws and packs the chunk that begins at the current start."""
@@ -166,7 +161,7 @@ class BatchStream:
         draws, examples = self._start_draws.copy(), []
         noise = self._generator(_NOISE, self._start_chunk)
         for number in np.minimum(numbers, len(self.names) - 1):
-            examples.append((number, self._example(number, draws[number], noise)))
+            examples.append((number, *self._example(number, draws[number], noise)))
             draws[number] += 1
         self._end_draws = draws
         rows = pack(examples, self._lengths) if self._pack else [[example] for example in examples]
@@ -175,14 +170,16 @@ class BatchStream:
             rows = [rows[row] for row in order]
         self._chunk = rows
 
-    def _example(self, number: int, draw: int, noise: np.random.Generator) -> Ids:
+    def _example(self, number: int, draw: int, noise: np.random.Generator) -> tuple[Ids, int]:
+        """A task's example, and its row in the table."""
         table = self._tables[number]
         epoch, position = divmod(int(draw), len(table))
-        row = table.row(self._order(number, epoch)[position] if self._shuffle else position)
+        source = int(self._order(number, epoch)[position]) if self._shuffle else position
+        row = table.row(source)
         if table.noise:
             row = table.noise(row, noise, self._lengths)
         lengths = {**dict.fromkeys(EXTRA_FEATURES, self._lengths["inputs"]), **self._lengths}
-        return {name: cut(ids, lengths[name]) for name, ids in row.items()}
+        return {name: cut(ids, lengths[name]) for name, ids in row.items()}, source
 
     def _order(self, number: int, epoch: int) -> np.ndarray:
         known_epoch, order = self._orders.get(number, (None, None))
@@ -235,8 +232,8 @@ def cut(ids: np.ndarray, tokens: int) -> np.ndarray:
     return np.concatenate([ids[: tokens - 1], ids[-1:]])
 
 
-def pack(examples: Sequence[tuple[int, Ids]], lengths: Mapping[str, int]) -> list[list[tuple]]:
-    """Rows of examples ``(number, ids)`` whose token sums fit, first fit.
+def pack(examples: Sequence[tuple], lengths: Mapping[str, int]) -> list[list[tuple]]:
+    """Rows of examples ``(number, ids, ...)`` whose token sums fit, first fit.
 
     Only the newest rows stay open, which bounds the work per example.
     """

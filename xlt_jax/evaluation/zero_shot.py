@@ -29,6 +29,7 @@ from xlt_jax.evaluation.pools import Arrays, Kind, Options, Pool, Pools
 from xlt_jax.evaluation.predictions import Prediction, TaskResult
 from xlt_jax.registry import benchmarks
 from xlt_jax.registry.benchmarks import Request, split_task
+from xlt_jax.training import distributed
 from xlt_jax.training.config import DatasetConfig
 from xlt_jax.training.partition import Partitioner
 
@@ -176,13 +177,19 @@ class Evaluator:
         parts += [table.folder.name for table in self.tables.values() if table.folder]
         return cache.key(*parts)
 
-    def run(self, params: Params, parts: Parts | None = None) -> dict[str, TaskResult] | None:
+    def run(
+        self,
+        params: Params,
+        parts: Parts | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, TaskResult] | None:
         """Metrics and predictions of every table with these parameters.
 
         Args:
             params: Of the network; in a mesh, call inside its partitioner's context.
             parts: Where outputs are kept as they come; batches that are there are not computed
                 again, and with several shards each computes its own and the first joins them.
+            on_progress: Instead of the constructor's; what it raises ends the evaluation.
 
         Returns:
             Task -> result; None in every shard but the first.
@@ -190,7 +197,7 @@ class Evaluator:
         answers = {task: [""] * len(table) for task, table in self.tables.items()}
         likeliest: dict[tuple[str, int], float] = {}  # of rows read in windows
         vectors = self._empty_vectors()
-        for pool, row, output in self._all_outputs(params, parts):
+        for pool, row, output in self._all_outputs(params, parts, on_progress or self._on_progress):
             task, number = pool.owners[row]
             if pool.kind is Kind.EMBED:
                 vectors[row] = output
@@ -244,7 +251,7 @@ class Evaluator:
         return [" ".join(ids[candidate] for candidate in row) for row in found]
 
     def _all_outputs(
-        self, params: Params, parts: Parts | None
+        self, params: Params, parts: Parts | None, on_progress: Callable[[int, int], None] | None
     ) -> Iterator[tuple[Pool, int, np.ndarray]]:
         """(pool, row, output of the row) of all batches, those kept in files first."""
         total = sum(len(batch.rows) for _, batch in self._batches)
@@ -257,8 +264,8 @@ class Evaluator:
             pool, batch = self._batches[number]
             yield from ((pool, row, output) for row, output in zip(batch.rows, outputs))
             done += len(batch.rows)
-            if self._on_progress:
-                self._on_progress(done, total)
+            if on_progress:
+                on_progress(done, total)
 
         if parts is None:
             for number, outputs in self._outputs(params, sorted(pending)):
@@ -332,7 +339,7 @@ class Evaluator:
                 outputs = jnp.concatenate([scores_B[:, None], ids_BT.astype(jnp.float32)], axis=1)
             else:
                 outputs = _greedy(network, params, inputs_BL, fewest_rows=fewest_rows, **options)
-        return functools.partial(np.asarray, outputs)
+        return functools.partial(distributed.fetch, outputs)
 
     def _start_on(self, executor: concurrent.futures.Executor) -> Callable:
         """As ``_start``, for one CPU.
@@ -468,7 +475,9 @@ def of_mixture(
         candidates=candidates,
         missing=lacking,
         max_input_length=config.task_feature_lengths["inputs"],
-        shard_batch=partitioner.shard_batch,
+        shard_batch=functools.partial(
+            distributed.global_arrays, sharding=partitioner.batch_sharding
+        ),
         row_multiple=partitioner.rows_multiple,
         **options,
     )

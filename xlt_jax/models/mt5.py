@@ -700,6 +700,14 @@ class Transformer(nn.Module):
         return hidden_B1D[:, 0], caches
 
 
+def plain(network: Transformer) -> Transformer:
+    """The network that computes the same, nothing twice and no look-up as a product."""
+    config = dataclasses.replace(
+        network.config, remat_policy="none", embedding_lookup="gather", logits_chunks=1
+    )
+    return network if config == network.config else network.clone(config=config)
+
+
 def empty_caches(config: T5Config, batch_size: int, max_decode_len: int) -> Any:
     """The decoder's caches before the first step: one for each layer, or one of stacked arrays."""
     shape = (batch_size, config.num_heads, config.head_dim, max_decode_len)

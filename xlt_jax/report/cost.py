@@ -15,6 +15,7 @@ class CostRow:
         name: Of the stage, or of all stages of the arm.
         arm: None for a stage that several arms share.
         seeds: Of an arm: how many it was run with; its numbers are means over them.
+        goodput: Of a stage that was started again: the share of its time that was progress.
     """
 
     name: str
@@ -26,6 +27,7 @@ class CostRow:
     flops: float | None
     seconds: float | None
     version: str | None
+    goodput: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ def stage_costs(results: Results) -> list[CostRow]:
     known = [stage for stage in results.study.stages if stage.status != "not run"]
     return [
         CostRow(
-            s.name, s.arm, 1, s.steps, s.examples, s.tokens, s.flops, s.seconds, s.version
+            s.name, s.arm, 1, s.steps, s.examples, s.tokens, s.flops, s.seconds, s.version,
+            s.goodput,
         )
         for s in known
     ]  # fmt: skip

@@ -448,12 +448,21 @@ def arm_cost(results: Results) -> Sheet:
 
 def stage_cost(results: Results) -> Sheet:
     """Cost of each stage."""
+    rows = cost.stage_costs(results)
+    restarted = any(row.goodput is not None for row in rows)
+    explained = (
+        " Goodput: of a stage that was started again, the share of the time from its first start "
+        "to its last end in which steps were computed that were not lost."
+    )
     return Sheet(
         "cost_stages",
         "Cost of each stage; time is wall time as h:mm:ss or m:ss, start-up and compilation "
-        "included.",
-        ("Stage", *_COSTS, "Code"),
-        tuple((row.name, *_cost(row), row.version or "–") for row in cost.stage_costs(results)),
+        "included." + explained * restarted,
+        ("Stage", *_COSTS, *["Goodput"] * restarted, "Code"),
+        tuple(
+            (row.name, *_cost(row), *[share(row.goodput)] * restarted, row.version or "–")
+            for row in rows
+        ),
     )
 
 
@@ -483,6 +492,11 @@ def difference(found: Estimate | None) -> str:
         return words.signed(found.value)
     text = f"{words.signed(found.value)} ({words.signed(found.low)} to {words.signed(found.high)})"
     return Bold(text) if found.sign else text
+
+
+def share(value: float | None) -> str:
+    """In percent; a dash for what is unknown."""
+    return "–" if value is None else f"{100 * value:.0f} %"
 
 
 def number(value: float | None) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from xlt_jax.training import goodput
+
 METRICS = "-metrics.jsonl"
 _SEED = re.compile(r"\.seed(\d+)$")
 
@@ -45,6 +47,7 @@ class StageRun:
         version: Version of the code.
         training: ``training_data.json``, or None.
         curve: Lines of ``metrics.jsonl``.
+        restarts: Lines of ``restarts.jsonl``.
     """
 
     name: str
@@ -59,6 +62,7 @@ class StageRun:
     version: str | None
     training: Mapping[str, Any] | None
     curve: tuple[Mapping[str, float], ...] = field(repr=False)
+    restarts: tuple[Mapping[str, Any], ...] = field(repr=False, default=())
 
     @property
     def role(self) -> str:
@@ -83,6 +87,12 @@ class StageRun:
     def flops(self) -> int | None:
         """Floating-point operations of all steps; None where the run did not count them."""
         return self._sum_over_steps(lambda line: line["flops_per_step"], ("flops_per_step",))
+
+    @property
+    def goodput(self) -> float | None:
+        """Share of the time that was progress; None for a run that was never started again."""
+        first_step = (self.training or {}).get("first_step") or 0
+        return goodput.share(self.restarts, self.curve, first_step)
 
     @property
     def examples(self) -> int | None:
@@ -135,6 +145,7 @@ def read_stage(folder: Path, entry: Mapping[str, Any]) -> StageRun:
         status = "not finished" if record else "not run"
     curves = [path for path in (folder / "metrics.jsonl", folder / "train" / "metrics.jsonl")]
     curve = next((read_lines(path, cut_short=True) for path in curves if path.exists()), [])
+    starts = folder / goodput.FILE
     seed = entry.get("seed", record.get("seed"))
     named = _SEED.search(name)
     return StageRun(
@@ -150,6 +161,7 @@ def read_stage(folder: Path, entry: Mapping[str, Any]) -> StageRun:
         version=record.get("code_version"),
         training=training,
         curve=tuple(curve),
+        restarts=tuple(read_lines(starts)) if starts.exists() else (),
     )
 
 

@@ -11,7 +11,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -21,13 +21,19 @@ from etils import epath
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from xlt_jax import files
+from xlt_jax.training import distributed
 from xlt_jax.training.config import SaveCheckpointConfig
 from xlt_jax.training.state import TrainState
 
 PREFIX = "checkpoint"
 STATE = "state"
 DATA = "data"
+DAMAGED = "damaged"  # what follows the name of a checkpoint that could not be read
 CHOSEN_FILE = "chosen_checkpoint.json"  # in MODEL_DIR, which then stands for that checkpoint
+
+
+class DamagedCheckpointError(ValueError):
+    """The files of a checkpoint are missing, cut short or not what was written."""
 
 
 class Checkpointer:
@@ -142,7 +148,8 @@ class Checkpointer:
             step: Default: the latest.
 
         Raises:
-            ValueError: No such step, another network or optimizer, or damaged files.
+            ValueError: No such step, another network or optimizer.
+            DamagedCheckpointError: Its files cannot be read.
         """
         self.wait()
         step = self.latest_step() if step is None else step
@@ -157,12 +164,59 @@ class Checkpointer:
         tree = _read(path, wanted)
         state = TrainState(tree["state"]["step"], tree["target"], tree["state"]["param_states"])
         data_state: dict[str, Any] = {}
-        if (path / DATA).is_dir():
+        if self._config.save_dataset:
             try:
-                data_state = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(path / DATA)
+                data_state = ocp.JsonCheckpointHandler().restore(path / DATA)
             except Exception as error:
                 raise _damaged(path, error) from error
         return state, data_state
+
+    def restore_newest(
+        self, described: TrainState, warn: Callable[[str], None]
+    ) -> tuple[TrainState, dict[str, Any]] | None:
+        """As ``restore``, of the newest step that can be read; None without any checkpoint.
+
+        Newer ones, which cannot, are renamed to checkpoint_STEP.damaged.
+
+        Args:
+            described: See ``restore``.
+            warn: Called with a sentence for each of them.
+
+        Raises:
+            ValueError: Another network or optimizer.
+            DamagedCheckpointError: There are checkpoints, but none can be read; all stay.
+        """
+        damaged: list[tuple[int, DamagedCheckpointError]] = []
+        for step in reversed(self.all_steps()):
+            problem = None
+            try:
+                restored = self.restore(described, step)
+            except DamagedCheckpointError as error:
+                problem = error
+            if not distributed.any_process(problem is not None):
+                for number, error in damaged:
+                    renamed = self._set_aside(number)
+                    warn(f"{error} It is now called {renamed.name}; going on from step {step:,}.")
+                if damaged:
+                    self._manager.reload()
+                return restored
+            other = "another process cannot read its part"
+            damaged.append((step, problem or DamagedCheckpointError(other)))
+        if damaged:
+            raise damaged[0][1]
+        return None
+
+    def _set_aside(self, step: int) -> epath.Path:
+        path = self._directory / f"{PREFIX}_{step}"
+        renamed, number = path.with_name(f"{path.name}.{DAMAGED}"), 1
+        while renamed.exists():
+            number += 1
+            renamed = path.with_name(f"{path.name}.{DAMAGED}{number}")
+        distributed.any_process(False)  # all have looked before the first renames
+        if jax.process_index() == 0:
+            path.rename(renamed)
+        distributed.any_process(False)
+        return renamed
 
     def _write_error(self, step: int | None, error: Exception) -> OSError:
         kept = ", ".join(map(str, _steps(self._directory))) or "none"
@@ -318,17 +372,18 @@ def _read(path: epath.Path, wanted: Any) -> Any:
         item=shapes, restore_args=ocp.checkpoint_utils.construct_restore_args(shapes)
     )
     try:
-        return ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).restore(path / STATE, args=arguments)
+        # No Checkpointer: where one process cannot read its part, the others would wait for it.
+        return ocp.PyTreeCheckpointHandler().restore(path / STATE, args=arguments)
     except Exception as error:
         raise _damaged(path, error) from error
 
 
-def _damaged(path: epath.Path, error: Exception) -> ValueError:
+def _damaged(path: epath.Path, error: Exception) -> DamagedCheckpointError:
     others = [step for step in _steps(path.parent) if f"{PREFIX}_{step}" != path.name]
     advice = (
         f"move {path} away to go on from step {others[-1]}" if others else "there is no other step"
     )
-    return ValueError(
+    return DamagedCheckpointError(
         f"The checkpoint {path} cannot be read: it is damaged or cut short; {advice}. "
         f"Cause: {_messages(error)}"
     )

@@ -1,8 +1,8 @@
 """Which partitioning fits a run into memory and exchanges least: estimates before compilation.
 
 The compiler has the last word; these formulas only put the candidates into an order, so that the
-first or second one compiles. Their factors were set by what the TPU compiler said of mT5-small to XXL.
-Bytes are of one device.
+first or second one compiles. Their factors are set by what the TPU compiler said of mT5-small to
+XXL. Bytes are of one device.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

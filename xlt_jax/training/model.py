@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from xlt_jax.arrays import Batch, Objective
 from xlt_jax.models import mt5
-from xlt_jax.training import optim
+from xlt_jax.training import bad_steps, optim
 from xlt_jax.training.optim import Schedule
 
 
@@ -57,6 +57,14 @@ class Trainer:
             step: what earlier stages were trained on.
         teacher: ``batch -> batch``, adds what the objective learns from to every training batch;
             see ``evaluation.teacher``.
+        bad_steps: What is done about a step whose loss or gradient is not finite, or a spike:
+            "stop" ends the run, without saving its state; "skip" keeps parameters and optimizer
+            state, and goes on with the next batch; "ignore" takes it.
+        spike_factor: A gradient norm of so many times the median of the last 64 steps is a spike;
+            None for none.
+        max_bad_steps: Bad steps in a row that "skip" bears; None for any number.
+        hang_limit_s: Seconds without a finished step, batch of an evaluation, or save, after which
+            the process shows where it is and ends with code 75; None for any time.
     """
 
     learning_rate_fn: Schedule
@@ -65,8 +73,21 @@ class Trainer:
     early_stop: int | None = None
     forgetting: tuple[str, ...] = ()
     teacher: Callable[[Batch], Batch] | None = None
+    bad_steps: str = "ignore"
+    spike_factor: float | None = None
+    max_bad_steps: int | None = None
+    hang_limit_s: float | None = None
 
     def __post_init__(self):
+        bad_steps.check_policy(self.bad_steps)
+        if self.spike_factor is not None and self.spike_factor <= 1:
+            raise ValueError(
+                f"SPIKE_FACTOR is {self.spike_factor}; give a factor above 1, or None."
+            )
+        if self.max_bad_steps is not None and self.max_bad_steps < 1:
+            raise ValueError(f"MAX_BAD_STEPS is {self.max_bad_steps}; give 1 or more, or None.")
+        if self.hang_limit_s is not None and self.hang_limit_s <= 0:
+            raise ValueError(f"HANG_LIMIT_S is {self.hang_limit_s}; give seconds, or None.")
         if self.early_stop is not None and self.early_stop < 1:
             raise ValueError(f"EARLY_STOP is {self.early_stop}; give evaluations, 1 or more.")
 

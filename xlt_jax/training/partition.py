@@ -263,7 +263,11 @@ class Partitioner:
         Raises:
             ValueError: The rows cannot be split over the data axis.
         """
-        rows = len(next(iter(batch.values()))) * jax.process_count()
+        own = sum(  # parts of the rows that this host has devices at
+            any(device.process_index == jax.process_index() for device in row)
+            for row in self.mesh.devices.reshape(self.rows_multiple, -1)
+        )
+        rows = len(next(iter(batch.values()))) * self.rows_multiple // own
         self.check_batch_size(rows)
         return {
             name: jax.make_array_from_process_local_data(self.batch_sharding, np.asarray(value))
@@ -278,7 +282,9 @@ def _tuple(axes: str | tuple[str, ...] | None) -> tuple[str, ...]:
 def _by_slice(devices: Sequence[jax.Device]) -> list[list[jax.Device]]:
     slices: dict[int, list[jax.Device]] = {}
     for device in devices:
-        slices.setdefault(getattr(device, "slice_index", 0), []).append(device)
+        # Processes of a CPU may be slices to JAX; between them is no other network.
+        index = 0 if device.platform == "cpu" else getattr(device, "slice_index", 0)
+        slices.setdefault(index, []).append(device)
     return [slices[index] for index in sorted(slices)]
 
 

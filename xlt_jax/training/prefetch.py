@@ -2,49 +2,113 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
+from xlt_jax import files
 
-def batches(
-    stream: Any, shard_batch: Callable, count: int, ahead: int = 2
-) -> Iterator[tuple[dict[str, jax.Array], dict, np.ndarray]]:
-    """(batch on the device, stream state after it, examples per task), made in a thread.
+_POLL_S = 1.0  # between looks whether the thread still lives
 
-    Args:
-        stream: A ``data.features.BatchStream``.
-        shard_batch: Sends arrays to the devices.
-        count: How many batches.
-        ahead: How many may wait.
+
+@dataclass(frozen=True)
+class Ready:
+    """A batch on the devices; the other fields are those of ``data.features``.
+
+    Attributes:
+        arrays: The batch.
+        position: State of the stream after it.
+        examples: How many of each task.
+        sources: Task and row of the examples of each of its rows.
     """
-    ready: queue.Queue = queue.Queue(ahead)
-    ended = threading.Event()
 
-    def produce() -> None:
+    arrays: dict[str, jax.Array]
+    position: Mapping[str, Any]
+    examples: np.ndarray
+    sources: list[list[tuple[int, int]]]
+
+
+class Batches:
+    """The next ``count`` batches of a stream, made in a thread; to be iterated once.
+
+    Reading is repeated after errors that pass, see ``files.retried``.
+    """
+
+    def __init__(self, stream: Any, shard_batch: Callable, count: int, ahead: int = 2):
+        """Nothing is read yet.
+
+        Args:
+            stream: A ``data.features.BatchStream``.
+            shard_batch: Sends arrays to the devices.
+            count: How many batches.
+            ahead: How many may wait.
+        """
+        self._stream, self._shard_batch, self._count = stream, shard_batch, count
+        self._ready: queue.Queue = queue.Queue(ahead)
+        self._ended = threading.Event()
+        self.waited_s = 0.0  # that the training waited for batches
+
+    def __iter__(self) -> Iterator[Ready]:
+        """The batches.
+
+        Raises:
+            OSError: The data could not be read, however often it was tried.
+        """
+        thread = threading.Thread(target=self._produce, daemon=True)
+        thread.start()
         try:
-            for _ in range(count):
-                made = next(stream)
-                item = (shard_batch(made.arrays), stream.state(), made.examples)
-                while not ended.is_set():
+            while (item := self._next(thread)) is not None:
+                if isinstance(item, OSError):
+                    raise OSError(
+                        item.errno,
+                        f"The training data cannot be read ({item}): see whether its disk or "
+                        "network is there, then start the same command again.",
+                    ) from item
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            self._ended.set()
+
+    def _next(self, thread: threading.Thread) -> Any:
+        start = time.monotonic()
+        while True:
+            try:
+                item = self._ready.get(timeout=_POLL_S)
+                break
+            except queue.Empty:
+                if not thread.is_alive() and self._ready.empty():
+                    item = OSError("its thread has died")
+                    break
+        self.waited_s += time.monotonic() - start
+        return item
+
+    def _produce(self) -> None:
+        try:
+            for _ in range(self._count):
+                made = files.retried("Reading the training data", self._read)
+                arrays = self._shard_batch(made.arrays)
+                item = Ready(arrays, self._stream.state(), made.examples, made.sources)
+                while not self._ended.is_set():
                     try:
-                        ready.put(item, timeout=0.1)
+                        self._ready.put(item, timeout=0.1)
                         break
                     except queue.Full:
                         continue
-                if ended.is_set():
+                if self._ended.is_set():
                     return
-            ready.put(None)
+            self._ready.put(None)
         except BaseException as error:
-            ready.put(error)
+            self._ready.put(error)
 
-    threading.Thread(target=produce, daemon=True).start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        ended.set()
+    def _read(self) -> Any:
+        before = self._stream.state()
+        try:
+            return next(self._stream)
+        except OSError:
+            self._stream.restore(before)  # half a batch may have been taken
+            raise

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 
@@ -19,6 +20,7 @@ from xlt_jax.arrays import (
     UnscoredTokens,
 )
 from xlt_jax.models import layers
+from xlt_jax.training.bad_steps import check_policy
 from xlt_jax.training.optim import Schedule
 from xlt_jax.training.partition import Partitioner
 from xlt_jax.training.state import TrainState
@@ -27,6 +29,9 @@ Metrics = Mapping[str, Any]
 
 # T5X's name of the only special normalizer that we have.
 NUM_REAL_TARGET_TOKENS = "NUM_REAL_TARGET_TOKENS"
+
+# Of how many earlier steps the gradient norm's median is taken, and from how many on it says much.
+NORMS_KEPT, NORMS_NEEDED = 64, 16
 
 
 def make_forward(network: nn.Module) -> Forward:
@@ -130,7 +135,9 @@ def make_train_step(
     loss_normalizer: float | str | None = None,
     clip_norm: float | None = None,
     learning_rate_fn: Schedule | None = None,
-) -> Callable[[TrainState, Batch, Array], tuple[TrainState, Metrics]]:
+    bad_steps: str = "ignore",
+    spike_factor: float | None = None,
+) -> Callable[..., tuple[TrainState, Metrics]]:
     """A jitted ``train_step(state, batch, base_rng) -> (state, metrics)``; it donates the state.
 
     Args:
@@ -145,13 +152,18 @@ def make_train_step(
             "NUM_REAL_TARGET_TOKENS" for the batch's weight.
         clip_norm: Largest norm of the whole gradient, after the normalizer.
         learning_rate_fn: Only to report the rate.
+        bad_steps: Of ``bad_steps.POLICIES``: "skip" keeps parameters and optimizer state of a bad
+            step, and only counts it; whatever else is done about one is not done here.
+        spike_factor: A gradient norm of so many times the median of the last steps that were not
+            bad makes a step bad too. The function then has a fourth argument, ``no_norms()`` at
+            first and ``metrics["norms"]`` of the step before thereafter.
 
     Returns:
         A function with ``lower`` for ahead-of-time compilation. Randomness is that of
         ``fold_in(base_rng, state.step)``. Metrics are scalars: ``loss`` after the normalizer,
         ``nll`` and other logs of the objective as (sum, weight), ``tokens`` that are not padding,
-        ``grad_norm`` before clipping, ``learning_rate``, and ``finite``, which is False when
-        loss or gradient overflowed and the new state is worthless.
+        ``grad_norm`` before clipping, ``learning_rate``, and ``bad``: loss or gradient is not
+        finite, or a spike.
 
     Raises:
         ValueError: An unknown normalizer, or a value that is not positive.
@@ -165,9 +177,11 @@ def make_train_step(
         "num_microbatches": num_microbatches,
         "loss_normalizer": loss_normalizer,
         "clip_norm": clip_norm,
+        "spike_factor": spike_factor,
     }.items():
         if value is not None and not isinstance(value, str) and value <= 0:
             raise ValueError(f"{name} is {value}: give a positive number.")
+    check_policy(bad_steps)
 
     def sums(params: Params, batch: Batch, rng: Array) -> tuple[Loss, Params]:
         def total(params):
@@ -177,7 +191,7 @@ def make_train_step(
         (_, loss), gradients = jax.value_and_grad(total, has_aux=True)(params)
         return loss, gradients
 
-    def train_step(state: TrainState, batch: Batch, base_rng: Array):
+    def train_step(state: TrainState, batch: Batch, base_rng: Array, norms: Array | None = None):
         rng = jax.random.fold_in(base_rng, state.step)
         if num_microbatches == 1:
             loss, gradients = sums(state.params, batch, rng)
@@ -193,13 +207,22 @@ def make_train_step(
         else:
             scale = jnp.float32(1.0 / loss_normalizer)
         grad_norm = optax.global_norm(gradients) * scale
+        bad = ~(jnp.isfinite(loss.total) & jnp.isfinite(grad_norm))
+        if norms is not None:
+            usual = jnp.where(
+                jnp.isfinite(norms).sum() < NORMS_NEEDED, jnp.inf, jnp.nanmedian(norms)
+            )
+            bad |= grad_norm > spike_factor * usual
+            norms = jnp.where(bad, norms, jnp.roll(norms, -1).at[-1].set(grad_norm))
         metrics = {
             "loss": loss.total * scale,
             **loss.logs,
             "tokens": num_tokens(batch),
             "grad_norm": grad_norm,
-            "finite": jnp.isfinite(loss.total) & jnp.isfinite(grad_norm),
+            "bad": bad,
         }
+        if norms is not None:
+            metrics["norms"] = norms
         if learning_rate_fn is not None:
             metrics["learning_rate"] = learning_rate_fn(state.step)
         if clip_norm is not None:
@@ -209,15 +232,27 @@ def make_train_step(
 
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        if bad_steps == "skip":
+            params, opt_state = jax.tree.map(
+                lambda new, old: jnp.where(bad, old, new),
+                (params, opt_state),
+                (state.params, state.opt_state),
+            )
         return TrainState(state.step + 1, params, opt_state), metrics
 
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+    norms_sharding = [] if spike_factor is None else [partitioner.replicated]
     return jax.jit(
         _traced_under(partitioner, train_step),
-        in_shardings=(shardings, partitioner.batch_sharding, None),
+        in_shardings=(shardings, partitioner.batch_sharding, None, *norms_sharding),
         out_shardings=(shardings, partitioner.replicated),
         donate_argnums=0,
     )
+
+
+def no_norms() -> np.ndarray:
+    """Gradient norms of the last steps before the first one: none."""
+    return np.full(NORMS_KEPT, np.nan, np.float32)
 
 
 def make_eval_step(
