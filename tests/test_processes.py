@@ -131,6 +131,26 @@ def test_scores_and_early_stop_are_those_of_one_process(tmp_path):
         assert len(texts) == 1, file
 
 
+@pytest.mark.slow
+def test_a_signal_to_one_process_ends_an_evaluation_of_both(tmp_path):
+    changes = {
+        "INFER_EVAL": "@infer_eval/engine.DatasetConfig()",
+        "EVAL_MIXTURE": "cldr_kind.zero_shot",
+        "EVAL_PERIOD": 3,
+        "LOCAL_STEPS": 3,
+    }
+    processes = runs.start_processes(2, tmp_path, SMALL | changes)
+    runs.wait_for_step(processes[0], 3)  # the line comes before the evaluation
+    processes[1].send_signal(signal.SIGTERM)
+    output, _ = ended(processes, [128 + signal.SIGTERM] * 2)
+    assert "Stopped by SIGTERM at step 3, saved" in output
+    assert not list(tmp_path.rglob("*-metrics.jsonl"))
+    alone(tmp_path, **changes)
+    scored = list(tmp_path.rglob("*-metrics.jsonl"))
+    assert len(scored) > 10
+    assert all(path.read_text().count("\n") == 1 for path in scored)
+
+
 def test_a_coordinator_that_does_not_answer_is_named(tmp_path):
     (environment := dict(runs.ENVIRONMENT))["XLT_START_LIMIT_S"] = "1"
     flags = ("--coordinator_address=127.0.0.1:9", "--process_count=2", "--process_index=1")
