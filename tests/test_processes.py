@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import re
+import shutil
 import signal
 
 import numpy as np
@@ -88,6 +89,19 @@ def test_fifty_steps_of_four_processes_killed_and_on_other_meshes(tmp_path):
     assert "Stopped by SIGTERM" in outputs[0]
     assert "Resuming" in together(2, tmp_path / "killed", **many)[0]
     assert_same_losses(tmp_path / "one", tmp_path / "killed", 50)
+
+
+@pytest.mark.slow
+def test_two_processes_agree_that_a_checkpoint_is_damaged(tmp_path):
+    alone(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    (tmp_path / "two" / "checkpoint_8" / "state" / "manifest.ocdbt").unlink()
+    outputs = together(2, tmp_path / "two")
+    assert "It is now called checkpoint_8.damaged; going on from step 4." in outputs[0]
+    assert "damaged" not in outputs[1]
+    names = {path.name for path in (tmp_path / "two").glob("checkpoint_*")}
+    assert names == {"checkpoint_4", "checkpoint_8", "checkpoint_8.damaged"}
+    assert_same_losses(tmp_path / "one", tmp_path / "two")
 
 
 @pytest.mark.slow
