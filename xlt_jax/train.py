@@ -230,7 +230,7 @@ def train(
         while len(in_flight) > left:
             number, metrics, sources = in_flight.popleft()
             reason = bad_steps.take(number, metrics, sources)
-            watchdog.beat()
+            watchdog.step()
             if reason:
                 return reason
         return None
@@ -308,7 +308,6 @@ def train(
                 traced = train_step.trace(train_state, batch, base_rng, *norms)
                 log.flops_per_step = flops.matmul_flops(traced.jaxpr)
                 compiled = traced.lower().compile()
-            watchdog.start()
         train_state, metrics = compiled(train_state, batch, base_rng, *norms)
         if norms:
             norms = [metrics.pop("norms")]
