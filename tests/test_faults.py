@@ -235,8 +235,9 @@ def test_a_hanging_process_shows_where_it_is_and_ends():
         import time
         from xlt_jax.training.watchdog import Watchdog
         dog = Watchdog(0.5)
-        time.sleep(1.0)  # before the start nothing is asked
-        dog.start()
+        dog.beat()
+        time.sleep(1.0)  # before the first step nothing is asked
+        dog.step()
         for _ in range(4):
             dog.beat()
             time.sleep(0.3)

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import re
+import shutil
 import signal
 
 import numpy as np
@@ -91,6 +92,19 @@ def test_fifty_steps_of_four_processes_killed_and_on_other_meshes(tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_agree_that_a_checkpoint_is_damaged(tmp_path):
+    alone(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    (tmp_path / "two" / "checkpoint_8" / "state" / "manifest.ocdbt").unlink()
+    outputs = together(2, tmp_path / "two")
+    assert "It is now called checkpoint_8.damaged; going on from step 4." in outputs[0]
+    assert "damaged" not in outputs[1]
+    names = {path.name for path in (tmp_path / "two").glob("checkpoint_*")}
+    assert names == {"checkpoint_4", "checkpoint_8", "checkpoint_8.damaged"}
+    assert_same_losses(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.slow
 def test_scores_and_early_stop_are_those_of_one_process(tmp_path):
     evaluated = {
         "INFER_EVAL": "@infer_eval/engine.DatasetConfig()",
@@ -129,6 +143,26 @@ def test_scores_and_early_stop_are_those_of_one_process(tmp_path):
             (tmp_path / name / "inference_eval" / file).read_text() for name in ("e1", "e2", "e3")
         }
         assert len(texts) == 1, file
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_ends_an_evaluation_of_both(tmp_path):
+    changes = {
+        "INFER_EVAL": "@infer_eval/engine.DatasetConfig()",
+        "EVAL_MIXTURE": "cldr_kind.zero_shot",
+        "EVAL_PERIOD": 3,
+        "LOCAL_STEPS": 3,
+    }
+    processes = runs.start_processes(2, tmp_path, SMALL | changes)
+    runs.wait_for_step(processes[0], 3)  # the line comes before the evaluation
+    processes[1].send_signal(signal.SIGTERM)
+    output, _ = ended(processes, [128 + signal.SIGTERM] * 2)
+    assert "Stopped by SIGTERM at step 3, saved" in output
+    assert not list(tmp_path.rglob("*-metrics.jsonl"))
+    alone(tmp_path, **changes)
+    scored = list(tmp_path.rglob("*-metrics.jsonl"))
+    assert len(scored) > 10
+    assert all(path.read_text().count("\n") == 1 for path in scored)
 
 
 def test_a_coordinator_that_does_not_answer_is_named(tmp_path):

@@ -246,7 +246,7 @@ def train(
         while len(in_flight) > left:
             number, metrics, sources = in_flight.popleft()
             reason = bad_steps.take(number, metrics, sources)
-            watchdog.beat()
+            watchdog.step()
             if reason:
                 return reason
         return None
@@ -328,7 +328,6 @@ def train(
                     counted = train_step_of(plain).trace(*arguments)
                 log.flops_per_step = flops.matmul_flops(counted.jaxpr)
                 compiled = compile_or_advise(traced, needs, partitioner)
-            watchdog.start()
         train_state, metrics = compiled(train_state, batch, base_rng, *norms)
         if norms:
             norms = [metrics.pop("norms")]

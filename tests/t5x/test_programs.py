@@ -235,3 +235,17 @@ def test_recipes_run_under_t5x(tmp_path, monkeypatch):
     assert audit.Auditor(study.stages).audit(scored).gap is None
     assert list(study.cells["a"]) == [("cldr_pairs", "sw")]
     assert (tmp_path / "out" / "report" / "index.html").exists()
+
+
+def test_a_loss_that_is_not_finite_ends_t5x_before_it_is_saved(place, user_environment):
+    folder = place("diverging")
+    changes = {"LEARNING_RATE": "1e36", "LEARNING_RATE_FACTORS": "'constant'"}
+    with pytest.raises(AssertionError, match=r"The loss is (nan|inf) up to step \d+; nothing was"):
+        run(
+            "t5x.train",
+            "finetune",
+            user_environment,
+            **SAME_DATA | changes,
+            MODEL_DIR=f"'{folder}'",
+        )
+    assert {path.name for path in folder.glob("checkpoint_*")} <= {"checkpoint_0"}

@@ -64,7 +64,8 @@ class Trainer:
             None for none.
         max_bad_steps: Bad steps in a row that "skip" bears; None for any number.
         hang_limit_s: Seconds without a finished step, batch of an evaluation, or save, after which
-            the process shows where it is and ends with code 75; None for any time.
+            the process shows where it is and ends with code 75; longer than an evaluation takes to
+            compile. None for any time.
     """
 
     learning_rate_fn: Schedule

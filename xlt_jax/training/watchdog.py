@@ -16,23 +16,24 @@ class Watchdog:
     """
 
     def __init__(self, limit_s: float | None):
-        """Nothing is looked at before ``start``: compilation takes as long as it takes.
+        """Nothing is looked at before the first ``step``: compilation takes what it takes.
 
         Args:
-            limit_s: Seconds without a ``beat`` after which all stacks of Python go to stderr and
-                the process ends with the code ``HANGS``; None never does.
+            limit_s: Seconds without ``step`` and ``beat`` after which all stacks of Python go to
+                stderr and the process ends with the code ``HANGS``; None never does.
         """
-        self._limit_s, self._beaten = limit_s, 0.0
+        self._limit_s, self._beaten, self._looks = limit_s, 0.0, False
         self._ended = threading.Event()
 
-    def start(self) -> None:
-        """Begins to look; called once."""
+    def step(self) -> None:
+        """A step was finished; from the first one on the thread looks."""
         self.beat()
-        if self._limit_s is not None:
+        if self._limit_s is not None and not self._looks:
+            self._looks = True
             threading.Thread(target=self._look, daemon=True).start()
 
     def beat(self) -> None:
-        """Something happened."""
+        """Something else happened, such as a batch of an evaluation."""
         self._beaten = time.monotonic()
 
     def close(self) -> None:
