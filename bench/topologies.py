@@ -7,6 +7,7 @@ the same topologies as some of ours, side by side.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -41,6 +42,7 @@ def main() -> int:
     parser.add_argument("--out", default=str(ROOT / "runs" / "topologies"))
     parser.add_argument("--sizes", default=",".join(SIZES))
     parser.add_argument("--chips", default=",".join(CHIPS))
+    parser.add_argument("--parallel", type=int, default=1, help="cells at a time, 4 GiB each")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True)
     flags = parser.parse_args()
     out = pathlib.Path(flags.out)
@@ -51,15 +53,20 @@ def main() -> int:
     ]
     if flags.peers:
         cells += [(name, command) for *_, name, command in peer_cells()]
-    for number, (name, command) in enumerate(cells, start=1):
-        path = out / f"{name}.json"
-        if path.exists():
-            continue
-        print(f"[{number}/{len(cells)}] {name} ...", flush=True)
+    missing = [cell for cell in cells if not (out / f"{cell[0]}.json").exists()]
+
+    def fill(number: int, name: str, command: list[str]) -> None:
         begin = time.monotonic()
         record = run(command, out / f"{name}.log")
-        files.write_text(path, json.dumps(record, indent=1) + "\n")
-        print(f"  {time.monotonic() - begin:.0f} s", flush=True)
+        files.write_text(out / f"{name}.json", json.dumps(record, indent=1) + "\n")
+        seconds = time.monotonic() - begin
+        print(f"[{number}/{len(missing)}] {name}: {seconds:.0f} s", flush=True)
+
+    with concurrent.futures.ThreadPoolExecutor(flags.parallel) as pool:
+        for done in [
+            pool.submit(fill, number, *cell) for number, cell in enumerate(missing, start=1)
+        ]:
+            done.result()
     text = table(out) + "\n" + peers_table(out)
     files.write_text(out / "tables.md", text)
     print(text)
