@@ -19,6 +19,22 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA
 FOLDERS = {"train": "MODEL_DIR", "evaluate": "EVAL_OUTPUT_DIR"}
 
 
+# A run of seconds, but for its number of steps.
+SMALL = {
+    "MIXTURE_OR_TASK_NAME": "cldr_kind.sw",
+    "TASK_FEATURE_LENGTHS": {"inputs": 64, "targets": 16},
+    "BATCH_SIZE": 4,
+    "TRAIN_EVAL": None,
+    "SAVE_PERIOD": 4,
+    "STATS_PERIOD": 1,
+    "DROPOUT_RATE": 0.1,
+    "mt5.T5Config.emb_dim": 32,
+    "mt5.T5Config.mlp_dim": 32,
+    "mt5.T5Config.num_encoder_layers": 1,
+    "mt5.T5Config.num_decoder_layers": 1,
+}
+
+
 def literal(value):
     return value if isinstance(value, str) and value.startswith("@") else repr(value)
 

@@ -19,23 +19,12 @@ from xlt_jax.data.tokens import tokens
 from xlt_jax.training import distributed, goodput, watchdog
 
 STEPS = 24
-SMALL = {
-    "MIXTURE_OR_TASK_NAME": "cldr_kind.sw",
-    "TASK_FEATURE_LENGTHS": {"inputs": 64, "targets": 16},
+SMALL = runs.SMALL | {
     "LOCAL_STEPS": STEPS,
-    "BATCH_SIZE": 4,
-    "TRAIN_EVAL": None,
-    "SAVE_PERIOD": 4,
     "KEEP_CHECKPOINTS": 3,
-    "STATS_PERIOD": 1,
-    "DROPOUT_RATE": 0.1,
     "BAD_STEPS": "skip",
     "SPIKE_FACTOR": 1.05,  # after 16 steps many are: the norms of earlier ones have to be kept
     "MAX_BAD_STEPS": None,
-    "mt5.T5Config.emb_dim": 32,
-    "mt5.T5Config.mlp_dim": 32,
-    "mt5.T5Config.num_encoder_layers": 1,
-    "mt5.T5Config.num_decoder_layers": 1,
 }
 
 

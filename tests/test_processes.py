@@ -12,20 +12,7 @@ import runs
 from xlt_jax.training import distributed
 
 STEPS = 8
-SMALL = {
-    "MIXTURE_OR_TASK_NAME": "cldr_kind.sw",
-    "TASK_FEATURE_LENGTHS": {"inputs": 64, "targets": 16},
-    "LOCAL_STEPS": STEPS,
-    "BATCH_SIZE": 4,
-    "TRAIN_EVAL": None,
-    "SAVE_PERIOD": 4,
-    "STATS_PERIOD": 1,
-    "DROPOUT_RATE": 0.1,
-    "mt5.T5Config.emb_dim": 32,
-    "mt5.T5Config.mlp_dim": 32,
-    "mt5.T5Config.num_encoder_layers": 1,
-    "mt5.T5Config.num_decoder_layers": 1,
-}
+SMALL = runs.SMALL | {"LOCAL_STEPS": STEPS}
 
 
 def ended(processes, codes, timeout=240):

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
+import optax
 from rich.console import Console
 from rich.table import Table
 
 from xlt_jax import configuration, files
 from xlt_jax.arrays import Batch
-from xlt_jax.data import features
+from xlt_jax.data import augmentation, features
 from xlt_jax.decoding import search
+from xlt_jax.evaluation import zero_shot
 from xlt_jax.models import mt5
 from xlt_jax.training import fit, programs, state, step
 from xlt_jax.training import topology as topologies
@@ -28,8 +30,6 @@ from xlt_jax.training.programs import Report
 from xlt_jax.training.topology import Topology
 
 STEPS = ("train", "eval", "decode")
-# Of decoding, as in evaluation.zero_shot.
-DECODED_TOKENS = 32768
 FLAGS = {
     "topology": "chips of a slice, such as v5e:16x16 or v4:4x4x8; several joined by commas",
     "slices": "number of slices, joined by the data-centre network (default: 1)",
@@ -178,7 +178,7 @@ class Run:
 
     def _decode(self, partitioner: Partitioner, target: Topology) -> Report:
         params, lengths = self._params(partitioner), self.dataset.task_feature_lengths
-        rows = -(-DECODED_TOKENS // lengths["inputs"])
+        rows = -(-zero_shot.ACCELERATOR_TOKENS // lengths["inputs"])
         rows = -(-rows // partitioner.rows_multiple) * partitioner.rows_multiple
         tokens = jax.ShapeDtypeStruct(
             (rows, lengths["inputs"]), "int32", sharding=partitioner.batch_sharding
@@ -195,14 +195,13 @@ class Run:
         )
 
     def _params(self, partitioner: Partitioner) -> Any:
-        optimizer = self.model.optimizer_def(self.trainer.learning_rate_fn)
-        return state.describe(self.model.module, optimizer, partitioner).params
+        return state.describe(self.model.module, optax.identity(), partitioner).params
 
     def _batch(self, partitioner: Partitioner) -> Batch:
         arrays = features.to_arrays(
             [[]] * self.dataset.batch_size,
             self.dataset.task_feature_lengths,
-            tuple(dict.fromkeys(f for one in self.model.augmentations for f in one.features)),
+            augmentation.extra_features(self.model.augmentations),
             packed=self.dataset.pack,
         )
         sharding = partitioner.batch_sharding

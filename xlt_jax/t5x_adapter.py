@@ -80,7 +80,7 @@ class EncoderDecoderModel(t5x.models.EncoderDecoderModel):
                 f"a number, or {step.NUM_REAL_TARGET_TOKENS!r}."
             )
         builder.register_all(vocabulary, augmentations)
-        extras = builder.extra_features(augmentations)
+        extras = augmentation.extra_features(augmentations)
         self.FEATURE_CONVERTER_CLS = builder.feature_converter(extras)
         seqio_vocabulary = vocabulary.as_seqio()
         super().__init__(

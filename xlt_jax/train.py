@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import os
 import signal
 import sys
@@ -107,7 +108,8 @@ def train(
     microbatches = trainer.num_microbatches or 1
     for dataset_cfg in filter(None, (train_dataset_cfg, train_eval_dataset_cfg)):
         check_whole_batches(model.objective, microbatches, dataset_cfg.pack)
-    needs = fit.needs(
+    needs = functools.partial(
+        fit.needs,
         model.module,
         rows=train_dataset_cfg.batch_size,
         lengths=train_dataset_cfg.task_feature_lengths,
@@ -450,7 +452,7 @@ def open_eval_batches(
 
 # ------------------------------------------------------------------------------------- programs
 def compile_or_advise(
-    traced: jax.stages.Traced, needs: fit.Needs, partitioner: partition.Partitioner
+    traced: jax.stages.Traced, needs: Callable[[], fit.Needs], partitioner: partition.Partitioner
 ) -> jax.stages.Compiled:
     """The step's program.
 
@@ -466,7 +468,7 @@ def compile_or_advise(
         needed, there = (size / fit.GIB for size in found)
         raise ValueError(
             f"The training step needs {needed:.1f} GiB of a device's {there:.1f}. "
-            f"{fit.advice(needs, partitioner, found[1])} "
+            f"{fit.advice(needs(), partitioner, found[1])} "
             "python -m xlt_jax.aot tells beforehand what fits a TPU."
         ) from error
 

@@ -8,7 +8,12 @@ seqio = pytest.importorskip("seqio")
 import tasks  # noqa: E402, F401 (registers)
 from tasks.cldr import text  # noqa: E402
 from xlt_jax.data import builder, features, tokens, vocab  # noqa: E402
-from xlt_jax.data.augmentation import Copies, MaskedPairs, Views  # noqa: E402
+from xlt_jax.data.augmentation import (  # noqa: E402
+    Copies,
+    MaskedPairs,
+    Views,
+    extra_features,
+)
 from xlt_jax.data.substitution import Substitution  # noqa: E402
 
 LENGTHS = {"inputs": 48, "targets": 16}
@@ -62,7 +67,7 @@ def test_online_copies_are_the_stored_ones(vocabulary, registered, kind):
 @pytest.mark.parametrize("pack", [False, True])
 def test_masked_pairs_reach_the_batch_at_their_places(vocabulary, registered, pack):
     registered(PAIRS)
-    converter = builder.feature_converter(builder.extra_features((PAIRS,)))
+    converter = builder.feature_converter(extra_features((PAIRS,)))
     table = tokens.tokens("cldr_parallel.sw", "train", vocabulary, [PAIRS])
     wanted = [
         [*row["inputs"], 1, *row["targets"], 1]
@@ -85,7 +90,7 @@ def test_masked_pairs_reach_the_batch_at_their_places(vocabulary, registered, pa
 
 def test_a_mixture_of_both_has_all_features(vocabulary, registered):
     registered(*MIXED)
-    extras = builder.extra_features(MIXED)
+    extras = extra_features(MIXED)
     assert extras == ("masked", "aligned", "views")
     seqio.MixtureRegistry.add("both", [("cldr_parallel.sw", 1.0), ("cldr_same.en", 1.0)])
     converter = builder.feature_converter(extras)(pack=False)

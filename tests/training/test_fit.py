@@ -101,14 +101,14 @@ def test_of_this_machine():
     """A CPU does not say how much memory there is."""
     small = needs("small")
     given = Partitioner(2)
-    assert fit.here(given, small).partitioner is given
-    choice = fit.here(Partitioner(None), small)
+    assert fit.here(given, lambda: small).partitioner is given
+    choice = fit.here(Partitioner(None), lambda: small)
     assert options(choice) == (1, False, False) and "not known" in choice.reason
 
 
 def test_devices_that_say_what_they_have(monkeypatch, xxl):
     monkeypatch.setattr(fit, "device_memory", lambda: 90 * GIB)
-    choice = fit.here(Partitioner(None), xxl)
+    choice = fit.here(Partitioner(None), lambda: xxl)
     assert choice.partitioner.devices == jax.devices() and "of 90.0 GiB" in choice.reason
     module = mt5.Transformer(mt5.T5Config(vocab_size=64))
     assert fit.for_reading(Partitioner(None), module).partitioner.num_partitions == 1

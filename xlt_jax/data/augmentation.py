@@ -236,6 +236,11 @@ def word_numbers(text: str, words: Sequence[str], places: Sequence[int], first: 
     return [first + min(bisect.bisect_right(ends, place), last) for place in places]
 
 
+def extra_features(augmentations: Sequence[Augmentation]) -> tuple[str, ...]:
+    """What rows have beside inputs and targets."""
+    return tuple(dict.fromkeys(name for one in augmentations for name in one.features))
+
+
 def _check_copies(copies: int) -> None:
     if copies < 1:
         raise ValueError(f"copies is {copies}: give 1 or more of every row.")

@@ -26,7 +26,7 @@ def register_all(vocabulary: Vocabulary, augmentations: Sequence[Augmentation] =
 
     seqio_vocabulary = vocabulary.as_seqio()
     augmentations = tuple(augmentations)
-    extras = extra_features(augmentations)
+    extras = augmentation.extra_features(augmentations)
     known = set(seqio.TaskRegistry.names())
     for benchmark in benchmarks.all_benchmarks():
         feature = seqio.Feature(seqio_vocabulary, add_eos=not benchmark.noise)
@@ -55,11 +55,6 @@ def register_all(vocabulary: Vocabulary, augmentations: Sequence[Augmentation] =
 def seqio_name(task_name: str) -> str:
     """What SeqIO calls a task: it allows no hyphen, so ``xnli_pairs.en-sw`` ends in ``en_sw``."""
     return task_name.replace("-", "_")
-
-
-def extra_features(augmentations: Sequence[Augmentation]) -> tuple[str, ...]:
-    """What rows have beside inputs and targets."""
-    return tuple(dict.fromkeys(name for one in augmentations for name in one.features))
 
 
 def _rate(mixture: mixtures.Mixture, vocabulary: Vocabulary, augmentations: tuple, task) -> float:

@@ -5,13 +5,14 @@ first or second one compiles. Their factors are set by what the TPU compiler sai
 XXL. Bytes are of one device.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 
 from xlt_jax.registry import chips
+from xlt_jax.training import state
 from xlt_jax.training.partition import Partitioner
 
 GIB = 2**30
@@ -94,7 +95,7 @@ def num_parameters(module: Any) -> int:
     shapes = jax.eval_shape(
         lambda ids: module.init(jax.random.key(0), ids, ids, ids, enable_dropout=False), ids
     )
-    return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
+    return state.num_parameters(shapes["params"])
 
 
 def memory(needs: Needs, *, rows: float, data: int, model: int, fully_sharded: bool) -> float:
@@ -180,8 +181,12 @@ def choices(
         yield Choice(given.on(devices, **options), f"{words} ({why}, least exchanged)")
 
 
-def here(given: Partitioner, needs: Needs) -> Choice:
+def here(given: Partitioner, needs: Callable[[], Needs]) -> Choice:
     """The partitioning of this machine's devices, if the run leaves it open.
+
+    Args:
+        given: The run's.
+        needs: Gives the run's sizes, which take a trace of the network: only called for a choice.
 
     Raises:
         ValueError: See ``choices``.
@@ -195,7 +200,7 @@ def here(given: Partitioner, needs: Needs) -> Choice:
             given.on(given.devices, num_partitions=1),
             f"data parallel, as the memory of a {device} is not known",
         )
-    return next(choices(given, given.devices, needs, capacity))
+    return next(choices(given, given.devices, needs(), capacity))
 
 
 def for_reading(given: Partitioner, module: Any) -> Choice:

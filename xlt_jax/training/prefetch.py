@@ -1,5 +1,6 @@
 """Batches made and sent to the devices in a thread, while the step before them computes."""
 
+import functools
 import queue
 import threading
 import time
@@ -89,10 +90,13 @@ class Batches:
 
     def _produce(self) -> None:
         try:
+            position = self._stream.state()
             for _ in range(self._count):
-                made = files.retried("Reading the training data", self._read)
+                read = functools.partial(self._read, position)
+                made = files.retried("Reading the training data", read)
+                position = self._stream.state()
                 arrays = self._shard_batch(made.arrays)
-                item = Ready(arrays, self._stream.state(), made.examples, made.sources)
+                item = Ready(arrays, position, made.examples, made.sources)
                 while not self._ended.is_set():
                     try:
                         self._ready.put(item, timeout=0.1)
@@ -105,8 +109,7 @@ class Batches:
         except BaseException as error:
             self._ready.put(error)
 
-    def _read(self) -> Any:
-        before = self._stream.state()
+    def _read(self, before: Mapping[str, Any]) -> Any:
         try:
             return next(self._stream)
         except OSError:
