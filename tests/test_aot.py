@@ -98,6 +98,7 @@ def test_bad_input_ends_in_one_line():
         (("--topology=v5e:2x2", "--steps=fit"), "--steps has fit"),
         (("--topology=v5e:2x2", "--slices=two"), "--slices is 'two'"),
         (("--topology=v5e:2x2", "--gin.BATCH_SIZE=6"), "A batch of 6 rows"),
+        (("--topology=v5e:2x2", "--json=/proc/x/figures.json"), "The folder /proc/x is not"),
     ):
         done = aot(*arguments, succeeds=False)
         assert f"error: {message}" in done.stderr or message in done.stderr

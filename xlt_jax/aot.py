@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import optax
+from etils import epath
 from rich.console import Console
 from rich.table import Table
 
@@ -21,7 +22,7 @@ from xlt_jax.data import augmentation, features
 from xlt_jax.decoding import search
 from xlt_jax.evaluation import zero_shot
 from xlt_jax.models import mt5
-from xlt_jax.training import fit, programs, state, step
+from xlt_jax.training import checkpoint, fit, programs, state, step
 from xlt_jax.training import topology as topologies
 from xlt_jax.training.config import DatasetConfig
 from xlt_jax.training.model import EncoderDecoderModel, Trainer, check_whole_batches
@@ -68,6 +69,8 @@ def train(
         raise ValueError(f"--steps has {', '.join(unknown)}; known: {', '.join(STEPS)}.")
     if not slices.isdecimal():
         raise ValueError(f"--slices is {slices!r}; give a number from 1.")
+    if json and json != "-":  # now rather than after hours of compilation
+        checkpoint.writable_folder(epath.Path(json).absolute().parent)
     described = [topologies.described(name, int(slices)) for name in topology.split(",")]
     run = Run(model, train_dataset_cfg, trainer_cls())
     screen = Console(stderr=json == "-", highlight=False)
