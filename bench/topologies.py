@@ -21,8 +21,8 @@ from xlt_jax import files
 GIB = 2**30
 SIZES = ("small", "base", "large", "xl", "xxl")
 # Pods on which each size is trained: chips of v3, v5e and v6e in two directions, v4 and v5p three.
-FLAT = {"small": "4x8", "base": "8x8", "large": "8x8", "xl": "8x16", "xxl": "16x16"}
-CUBES = {"small": "2x2x4", "base": "2x4x4", "large": "4x4x4", "xl": "4x4x4", "xxl": "4x4x8"}
+FLAT = {"small": "4x8", "base": "8x16", "large": "8x8", "xl": "8x16", "xxl": "16x16"}
+CUBES = {"small": "2x2x4", "base": "4x4x4", "large": "4x4x4", "xl": "4x4x4", "xxl": "4x4x8"}
 CHIPS = {"v3": FLAT, "v4": CUBES, "v5e": FLAT, "v5p": CUBES, "v6e": FLAT}
 # Without rematerialisation where memory allows it.
 PLAIN = ("small", "base")

@@ -89,6 +89,23 @@ def test_nothing_fits(xxl):
         list(fit.choices(Partitioner(None), jax.devices()[:8], plain, 8 * GIB))
 
 
+def test_what_may_not_fit_is_left_to_the_compiler(xxl):
+    least = min(
+        fit.memory(xxl, rows=64 / data, data=data, model=8 // data, fully_sharded=fully_sharded)
+        for data, fully_sharded in ((1, False), (2, True), (4, True), (8, True))
+    )
+    (only,) = fit.choices(Partitioner(None), jax.devices()[:8], xxl, least)
+    assert "the least of all" in only.reason
+    with pytest.raises(ValueError, match="No partitioning"):
+        list(fit.choices(Partitioner(None), jax.devices()[:8], xxl, least / fit.TRIED * 0.99))
+
+
+def test_rows_that_cannot_be_split():
+    few = needs("small", rows=3)
+    with pytest.raises(ValueError, match="3 rows in 1 microbatch.* 8 devices"):
+        list(fit.choices(Partitioner(None), jax.devices()[:8], few, 1000 * GIB))
+
+
 def test_advice_names_bindings(xxl):
     given = Partitioner(1, devices=jax.devices()[:8])
     text = fit.advice(xxl, given, 90 * GIB)

@@ -18,6 +18,8 @@ from xlt_jax.training.partition import Partitioner
 GIB = 2**30
 # Of the memory there is; the rest is for what the formulas leave out.
 USABLE = 0.85
+# The compiler is asked about the least partitioning up to this share, although it may not fit.
+TRIED = 1.25
 
 
 @dataclass(frozen=True)
@@ -149,36 +151,52 @@ def exchanged(needs: Needs, *, rows: float, data: int, model: int, fully_sharded
 
 
 def choices(
-    given: Partitioner, devices: Sequence[jax.Device], needs: Needs, capacity: float
+    given: Partitioner,
+    devices: Sequence[jax.Device],
+    needs: Needs,
+    capacity: float,
+    *,
+    tried: float = TRIED,
 ) -> Iterator[Choice]:
     """Partitionings estimated to fit, those that exchange least first.
+
+    If none is, the one that needs least, unless that is hopeless.
 
     Args:
         given: With ``num_partitions`` None; what it fixes otherwise is kept.
         devices: To be partitioned.
         needs: The run's sizes.
         capacity: Bytes that a program may use on one device.
+        tried: Share of the capacity from which an estimate is hopeless.
 
     Raises:
-        ValueError: Nothing fits.
+        ValueError: Nothing fits, or the sizes allow no partitioning.
     """
     candidates = sorted(_candidates(given, devices, needs), key=lambda candidate: candidate[1])
     plain = next((size for mesh, _, size in candidates if mesh["num_partitions"] == 1), None)
     fitting = [candidate for candidate in candidates if candidate[2] <= USABLE * capacity]
-    if not fitting:
-        smallest = min((size for _, _, size in candidates), default=float("nan"))
+    if not candidates:
         raise ValueError(
-            f"No partitioning of {len(devices)} devices is estimated to fit: the least is "
-            f"{smallest / GIB:.1f} GiB a device of {capacity / GIB:.1f}. "
-            f"{_smaller(needs)}, or take more devices."
+            f"{needs.rows} rows in {needs.microbatches} microbatch(es) cannot be split over "
+            f"{len(devices)} devices: give a BATCH_SIZE that is a multiple of both numbers."
         )
+    if not fitting:
+        smallest = min(candidates, key=lambda candidate: candidate[2])
+        if smallest[2] > tried * capacity:
+            raise ValueError(
+                f"No partitioning of {len(devices)} devices is estimated to fit: the least is "
+                f"{smallest[2] / GIB:.1f} GiB a device of {capacity / GIB:.1f}. "
+                f"{_smaller(needs)}, or take more devices."
+            )
+        fitting = [smallest]
     for options, _, size in fitting:
         words = f"{options['num_partitions']} model partition(s)"
         words += ", parameters sharded over data" if options["fully_sharded"] else ""
         why = f"estimated {size / GIB:.1f} of {capacity / GIB:.1f} GiB a device"
         if plain is not None and plain > USABLE * capacity:
             why += f"; data parallel alone: {plain / GIB:.1f}"
-        yield Choice(given.on(devices, **options), f"{words} ({why}, least exchanged)")
+        why += ", least exchanged" if size <= USABLE * capacity else ", the least of all"
+        yield Choice(given.on(devices, **options), f"{words} ({why})")
 
 
 def here(given: Partitioner, needs: Callable[[], Needs]) -> Choice:
@@ -231,7 +249,7 @@ def advice(needs: Needs, partitioner: Partitioner, capacity: float) -> str:
     for rows in (needs.rows, needs.rows // 2, needs.rows // 4, needs.rows // 8):
         smaller = replace(needs, rows=rows)
         try:
-            found = list(choices(free, partitioner.devices, smaller, capacity))
+            found = list(choices(free, partitioner.devices, smaller, capacity, tried=USABLE))
         except ValueError:
             continue
         now = (partitioner.num_partitions, partitioner.fully_sharded)
