@@ -79,6 +79,23 @@ def test_two_slices_and_a_split_model():
     assert any(axes == "model" for _, axes in kinds)
 
 
+def test_a_teacher_is_compiled_and_in_memory_beside_the_step(steps):
+    done = aot(
+        *("--gin_file=gin/objectives/distillation.gin", "--gin.TEACHER_PATH='gs://not/here'"),
+        *("--gin.NUM_PARTITIONS=2", "--topology=v5e:2x2", "--steps=train", "--json=-"),
+    )
+    teacher, train = json.loads(done.stdout)
+    assert (teacher["step"], train["step"]) == ("teacher", "train")
+    assert train["memory"]["others"] == teacher["memory"]["parameters"] > 0
+    own = train["memory"]["parameters"] + train["memory"]["optimizer"]
+    assert teacher["memory"]["others"] == own + 4  # the step's number
+    for record in (teacher, train):
+        assert sum(record["memory"].values()) == record["needed_bytes"]
+    # Forward alone, of a network of the student's size.
+    assert teacher["model_flops"] == pytest.approx(train["model_flops"] / 3, rel=0.02)
+    assert steps["train"]["memory"]["others"] == 0
+
+
 def test_what_does_not_fit_is_told_with_advice(tmp_path):
     file = tmp_path / "figures.json"
     done = aot(

@@ -6,6 +6,7 @@ checkpoint is read.
 """
 
 import dataclasses
+import functools
 import json as json_format
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -25,7 +26,12 @@ from xlt_jax.models import mt5
 from xlt_jax.training import checkpoint, fit, programs, state, step
 from xlt_jax.training import topology as topologies
 from xlt_jax.training.config import DatasetConfig
-from xlt_jax.training.model import EncoderDecoderModel, Trainer, check_whole_batches
+from xlt_jax.training.model import (
+    EncoderDecoderModel,
+    Trainer,
+    check_whole_batches,
+    make_train_step,
+)
 from xlt_jax.training.partition import Partitioner
 from xlt_jax.training.programs import Report
 from xlt_jax.training.topology import Topology
@@ -40,8 +46,8 @@ FLAGS = {
 # Nothing is read from outside; a checkpoint's folder or a vocabulary need not exist here.
 BINDINGS = (
     "MODEL_DIR = ''",
+    "TEACHER_PATH = None",
     "engine.EncoderDecoderModel.vocabulary = None",
-    "engine.Trainer.teacher = None",
 )
 
 
@@ -73,6 +79,8 @@ def train(
         checkpoint.writable_folder(epath.Path(json).absolute().parent)
     described = [topologies.described(name, int(slices)) for name in topology.split(",")]
     run = Run(model, train_dataset_cfg, trainer_cls())
+    if run.trainer.teacher and "train" in wanted:
+        wanted = ["teacher", *wanted]
     screen = Console(stderr=json == "-", highlight=False)
     records = []
     for target in described:
@@ -124,34 +132,40 @@ class Run:
         )
 
     def compile(self, name: str, partitioner: Partitioner, target: Topology) -> Report:
-        """One of ``STEPS``."""
+        """One of ``STEPS``, or the "teacher" of a run that has one."""
         return getattr(self, f"_{name}")(partitioner, target)
+
+    def _teacher(self, partitioner: Partitioner, target: Topology) -> Report:
+        teacher = self.trainer.teacher(partitioner=partitioner)
+        arguments = teacher.params, self._batch(partitioner)
+        return programs.compile_step(
+            target,
+            partitioner.mesh,
+            teacher.program,
+            arguments,
+            parameters=teacher.params,
+            others=self._state(partitioner),
+            plain=lambda: teacher.program.trace(*arguments),
+        )
 
     def _train(self, partitioner: Partitioner, target: Topology) -> Report:
         microbatches = self.trainer.num_microbatches or 1
         check_whole_batches(self.model.objective, microbatches, self.dataset.pack)
         partitioner.check_batch_size(self.dataset.batch_size, microbatches)
-        optimizer = self.model.optimizer_def(self.trainer.learning_rate_fn)
-        described = state.describe(self.model.module, optimizer, partitioner)
-        arguments = [described, self._batch(partitioner), _described_key(partitioner)]
+        described, batch, teacher_params = self._state(partitioner), self._batch(partitioner), ()
+        if self.trainer.teacher:
+            teacher = self.trainer.teacher(partitioner=partitioner)
+            teacher_params = teacher.params
+            batch |= teacher.program.eval_shape(teacher_params, batch)
+        arguments = [described, batch, _described_key(partitioner)]
         if self.trainer.spike_factor:
             norms = step.no_norms()
             replicated = partitioner.replicated
             arguments.append(jax.ShapeDtypeStruct(norms.shape, norms.dtype, sharding=replicated))
 
         def made(module: Any) -> Any:
-            return step.make_train_step(
-                step.make_forward(module),
-                self.model.objective,
-                optimizer,
-                partitioner,
-                described,
-                num_microbatches=microbatches,
-                loss_normalizer=self.model.loss_normalizing_factor,
-                clip_norm=self.trainer.clip_norm,
-                bad_steps=self.trainer.bad_steps,
-                spike_factor=self.trainer.spike_factor,
-                learning_rate_fn=self.trainer.learning_rate_fn,
+            return make_train_step(
+                self.model, self.trainer, module, self._optimizer, partitioner, described
             )
 
         return programs.compile_step(
@@ -161,6 +175,7 @@ class Run:
             arguments,
             parameters=described.params,
             optimizer=described.opt_state,
+            others=teacher_params,
             plain=lambda: made(mt5.plain(self.model.module)).trace(*arguments),
         )
 
@@ -196,6 +211,13 @@ class Run:
         return programs.compile_step(
             target, partitioner.mesh, jax.jit(decode), (params, tokens), parameters=params
         )
+
+    @functools.cached_property
+    def _optimizer(self) -> optax.GradientTransformation:
+        return self.model.optimizer_def(self.trainer.learning_rate_fn)
+
+    def _state(self, partitioner: Partitioner) -> state.TrainState:
+        return state.describe(self.model.module, self._optimizer, partitioner)
 
     def _params(self, partitioner: Partitioner) -> Any:
         return state.describe(self.model.module, optax.identity(), partitioner).params
@@ -240,8 +262,9 @@ def rows(report: Report) -> Iterable[tuple[str, str]]:
         yield "compile", configuration.duration(report.compile_s)
         return
     yield "memory", f"{gib(report.needed_bytes)} {of}"
-    for field in dataclasses.fields(report.memory):
-        yield f"  {field.name}", gib(getattr(report.memory, field.name))
+    for kind, size in dataclasses.asdict(report.memory).items():
+        if size:
+            yield f"  {kind}", gib(size)
     yield "compiled FLOPs", f"{report.compiled_flops:.3g}"
     if report.model_flops:
         yield "model FLOPs", f"{report.model_flops:.3g}"

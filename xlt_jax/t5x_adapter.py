@@ -176,7 +176,7 @@ class Trainer(t5x.trainer.Trainer):
         clip_norm: Global gradient norm above which gradients are scaled down.
         early_stop: None: T5X's loop has no end before its last step.
         forgetting: Not measured.
-        teacher: ``batch -> batch``, see ``evaluation.teacher``.
+        teacher: Makes ``batch -> batch``, see ``evaluation.teacher``.
         bad_steps: "stop" or "ignore", of a loss that is not finite.
         spike_factor: None: spikes are not looked for.
         max_bad_steps: Without a meaning: no step is skipped.
@@ -197,7 +197,7 @@ class Trainer(t5x.trainer.Trainer):
         clip_norm: float | None = None,
         early_stop: int | None = None,
         forgetting: Sequence[str] = (),
-        teacher: Callable[[Batch], Batch] | None = None,
+        teacher: Callable[[], Callable[[Batch], Batch]] | None = None,
         bad_steps: str = "ignore",
         spike_factor: float | None = None,
         max_bad_steps: int | None = None,
@@ -230,7 +230,7 @@ class Trainer(t5x.trainer.Trainer):
         super().__init__(
             learning_rate_fn=learning_rate_fn, num_microbatches=num_microbatches, **options
         )
-        self._clip_norm, self._teacher = clip_norm, teacher
+        self._clip_norm, self._teacher = clip_norm, teacher and teacher()
         self._stops_on_bad_steps = bad_steps == "stop"
         self._curve = _Curve(epath.Path(options["summary_dir"]), int(self.train_state.step))
 

@@ -38,7 +38,12 @@ from xlt_jax.training import (
 )
 from xlt_jax.training.bad_steps import BadSteps
 from xlt_jax.training.config import CheckpointConfig, DatasetConfig
-from xlt_jax.training.model import EncoderDecoderModel, Trainer, check_whole_batches
+from xlt_jax.training.model import (
+    EncoderDecoderModel,
+    Trainer,
+    check_whole_batches,
+    make_train_step,
+)
 from xlt_jax.training.watchdog import Watchdog
 
 # Steps enqueued beyond the last one that is known to be computed: the device never waits, and what
@@ -118,6 +123,7 @@ def train(
     choice = fit.here(partitioner, needs)
     partitioner = choice.partitioner
     partitioner.check_batch_size(train_dataset_cfg.batch_size, microbatches)
+    teacher = trainer.teacher and trainer.teacher(partitioner=partitioner)
     stream, tables = open_stream(
         train_dataset_cfg, model.vocabulary, model.augmentations, partitioner
     )
@@ -202,21 +208,10 @@ def train(
 
     # ---------------------------------------------------------------- compiled functions
     forward = step.make_forward(model.module)
-    first_step = run["first_step"]
 
     def train_step_of(network: mt5.Transformer) -> Callable:
-        return step.make_train_step(
-            step.make_forward(network),
-            model.objective,
-            optimizer,
-            partitioner,
-            described,
-            num_microbatches=microbatches,
-            loss_normalizer=model.loss_normalizing_factor,
-            clip_norm=trainer.clip_norm,
-            bad_steps=trainer.bad_steps,
-            spike_factor=trainer.spike_factor,
-            learning_rate_fn=lambda number: trainer.learning_rate_fn(number - first_step),
+        return make_train_step(
+            model, trainer, network, optimizer, partitioner, described, run["first_step"]
         )
 
     train_step, plain = train_step_of(model.module), mt5.plain(model.module)
@@ -320,7 +315,7 @@ def train(
     compiled = None
     batches = prefetch.Batches(stream, partitioner.shard_batch, left)
     for ready in batches:
-        batch = trainer.teacher(ready.arrays) if trainer.teacher else ready.arrays
+        batch = teacher(ready.arrays) if teacher else ready.arrays
         if compiled is None:
             with log.aside():
                 traced = train_step.trace(train_state, batch, base_rng, *norms)

@@ -102,7 +102,7 @@ def test_what_may_not_fit_is_left_to_the_compiler(xxl):
 
 def test_rows_that_cannot_be_split():
     few = needs("small", rows=3)
-    with pytest.raises(ValueError, match="3 rows in 1 microbatch.* 8 devices"):
+    with pytest.raises(ValueError, match=r"3 rows in 1 microbatch.* 8 devices"):
         list(fit.choices(Partitioner(None), jax.devices()[:8], few, 1000 * GIB))
 
 

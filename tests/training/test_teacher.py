@@ -46,12 +46,12 @@ def test_the_largest_logits_are_kept(saved, make_network, make_batch):
 
 
 @pytest.mark.parametrize("top", [None, 16])
-@pytest.mark.parametrize("devices, num_microbatches", [(1, 1), (8, 2)])
+@pytest.mark.parametrize("devices, num_partitions, num_microbatches", [(1, 1, 1), (8, 2, 2)])
 def test_a_smaller_network_learns_from_it(
-    devices, num_microbatches, top, saved, make_network, make_batch
+    devices, num_partitions, num_microbatches, top, saved, make_network, make_batch
 ):
     student, optimizer = make_network(emb_dim=8, num_heads=2), optim.adafactor(1e-2)
-    partitioner = Partitioner(devices=jax.devices()[:devices])
+    partitioner = Partitioner(num_partitions, devices=jax.devices()[:devices])
     teacher = Teacher(make_network(), saved[0], partitioner, top)
     train_state = state.create(student, optimizer, partitioner, jax.random.key(0))
 

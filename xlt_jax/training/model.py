@@ -9,8 +9,10 @@ from flax import linen as nn
 
 from xlt_jax.arrays import Batch, Objective
 from xlt_jax.models import mt5
-from xlt_jax.training import bad_steps, optim
+from xlt_jax.training import bad_steps, optim, step
 from xlt_jax.training.optim import Schedule
+from xlt_jax.training.partition import Partitioner
+from xlt_jax.training.state import TrainState
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ class Trainer:
             before the last step.
         forgetting: Mixtures whose validation loss is measured before the first and after the last
             step: what earlier stages were trained on.
-        teacher: ``batch -> batch``, adds what the objective learns from to every training batch;
-            see ``evaluation.teacher``.
+        teacher: Given the partitioner makes ``batch -> batch``, which adds what the objective
+            learns from to every training batch; see ``evaluation.teacher``.
         bad_steps: What is done about a step whose loss or gradient is not finite, or a spike:
             "stop" ends the run, without saving its state; "skip" keeps parameters and optimizer
             state, and goes on with the next batch; "ignore" takes it.
@@ -73,7 +75,7 @@ class Trainer:
     clip_norm: float | None = None
     early_stop: int | None = None
     forgetting: tuple[str, ...] = ()
-    teacher: Callable[[Batch], Batch] | None = None
+    teacher: Callable[..., Callable[[Batch], Batch]] | None = None
     bad_steps: str = "ignore"
     spike_factor: float | None = None
     max_bad_steps: int | None = None
@@ -91,6 +93,41 @@ class Trainer:
             raise ValueError(f"HANG_LIMIT_S is {self.hang_limit_s}; give seconds, or None.")
         if self.early_stop is not None and self.early_stop < 1:
             raise ValueError(f"EARLY_STOP is {self.early_stop}; give evaluations, 1 or more.")
+
+
+def make_train_step(
+    model: EncoderDecoderModel,
+    trainer: Trainer,
+    module: nn.Module,
+    optimizer: optax.GradientTransformation,
+    partitioner: Partitioner,
+    state: TrainState,
+    first_step: int = 0,
+) -> Callable:
+    """``step.make_train_step`` of a run.
+
+    Args:
+        model: The run's.
+        trainer: The run's.
+        module: The model's network, or the same without rematerialisation.
+        optimizer: The model's.
+        partitioner: The one chosen.
+        state: Or its description.
+        first_step: Before the run's first update.
+    """
+    return step.make_train_step(
+        step.make_forward(module),
+        model.objective,
+        optimizer,
+        partitioner,
+        state,
+        num_microbatches=trainer.num_microbatches or 1,
+        loss_normalizer=model.loss_normalizing_factor,
+        clip_norm=trainer.clip_norm,
+        bad_steps=trainer.bad_steps,
+        spike_factor=trainer.spike_factor,
+        learning_rate_fn=lambda number: trainer.learning_rate_fn(number - first_step),
+    )
 
 
 def check_vocabulary(module: nn.Module, vocabulary: Any) -> None:

@@ -36,6 +36,7 @@ class Memory:
         batch: And what else comes from outside.
         temporaries: Activations, gradients, gathered weights, at their largest together.
         program: The code.
+        others: What other programs of the run keep meanwhile, such as a teacher's parameters.
     """
 
     parameters: float
@@ -43,6 +44,7 @@ class Memory:
     batch: float
     temporaries: float
     program: float
+    others: float = 0.0
 
     @property
     def total(self) -> float:
@@ -104,8 +106,8 @@ class Report:
 
     @property
     def fits(self) -> bool:
-        """Whether the compiler made the program."""
-        return self.memory is not None
+        """Whether the compiler made the program, and there is room for it beside the others."""
+        return self.memory is not None and self.needed_bytes <= self.hbm_bytes
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -156,6 +158,7 @@ def compile_step(
     *,
     parameters: Any,
     optimizer: Any = (),
+    others: Any = (),
     plain: Callable[[], Any] | None = None,
 ) -> Report:
     """Compiles a jitted function and reports what it needs.
@@ -167,6 +170,7 @@ def compile_step(
         arguments: Descriptions with shardings.
         parameters: Those among the arguments.
         optimizer: Likewise.
+        others: Arrays beside the arguments that stay on the devices.
         plain: Traces the same computation without rematerialisation, to count its operations.
 
     Raises:
@@ -184,7 +188,7 @@ def compile_step(
             raise
         return Report(
             **shared,
-            needed_bytes=found[0],
+            needed_bytes=found[0] + local_bytes(others),
             memory=None,
             compiled_flops=None,
             model_flops=model_flops,
@@ -201,6 +205,7 @@ def compile_step(
         batch=max(0.0, used.argument_size_in_bytes - sum(own.values())),
         temporaries=used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes,
         program=used.generated_code_size_in_bytes,
+        others=local_bytes(others),
     )
     return Report(
         **shared,

@@ -244,7 +244,7 @@ def make_train_step(
     norms_sharding = [] if spike_factor is None else [partitioner.replicated]
     return jax.jit(
         _traced_under(partitioner, train_step),
-        in_shardings=(shardings, partitioner.batch_sharding, None, *norms_sharding),
+        in_shardings=(shardings, None, None, *norms_sharding),  # None: as it comes
         out_shardings=(shardings, partitioner.replicated),
         donate_argnums=0,
     )
