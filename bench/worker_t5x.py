@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import seqio
 import tensorflow as tf
-from t5x import adafactor, models, partitioning, trainer, utils
+from t5x import models, partitioning, trainer, utils
 from t5x import eval as t5x_eval
 from t5x.examples.t5 import network
 
-from bench import shapes
+from bench import shapes, t5x_model
 from bench.process import serve
 from xlt_jax.convert import restore
 
@@ -145,32 +145,10 @@ def _made(shape: shapes.Shape, model_class):
         dropout_rate=shapes.DROPOUT_RATE,
         logits_via_embedding=False,
     )
-    vocabulary = seqio.PassThroughVocabulary(shape.vocab_size, eos_id=shapes.EOS_ID)
-    model = model_class(
-        module=network.Transformer(config),
-        input_vocabulary=vocabulary,
-        output_vocabulary=vocabulary,
-        optimizer_def=adafactor.Adafactor(
-            decay_rate=0.8,
-            step_offset=0,
-            logical_factor_rules=adafactor.standard_logical_factor_rules(),
-        ),
-        z_loss=shapes.Z_LOSS,
-        label_smoothing=0.0,
-    )
+    model = t5x_model.model_of(network.Transformer(config), model_class)
     partitioner = partitioning.PjitPartitioner(num_partitions=1)
-    lengths = {
-        "encoder_input_tokens": (shapes.BATCH_SIZE, shapes.INPUT_TOKENS),
-        "decoder_input_tokens": (shapes.BATCH_SIZE, shapes.TARGET_TOKENS),
-        "decoder_target_tokens": (shapes.BATCH_SIZE, shapes.TARGET_TOKENS),
-        "decoder_loss_weights": (shapes.BATCH_SIZE, shapes.TARGET_TOKENS),
-    }
-    initializer = utils.TrainStateInitializer(
-        optimizer_def=model.optimizer_def,
-        init_fn=model.get_initial_variables,
-        input_shapes=lengths,
-        partitioner=partitioner,
-    )
+    lengths = t5x_model.batch_shapes(shapes.BATCH_SIZE, shapes.INPUT_TOKENS, shapes.TARGET_TOKENS)
+    initializer = t5x_model.initializer_of(model, partitioner, lengths)
     train_state = initializer.from_scratch(jax.random.PRNGKey(0))
     return model, partitioner, train_state, initializer.train_state_axes
 

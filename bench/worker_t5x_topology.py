@@ -10,12 +10,11 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
-import seqio
 from jax.sharding import Mesh, PartitionSpec
-from t5x import adafactor, models, partitioning, trainer, utils
+from t5x import partitioning, trainer
 from t5x.examples.scalable_t5 import network
 
-from bench import shapes
+from bench import shapes, t5x_model
 from xlt_jax.training import hlo, partition, programs, topology
 
 VOCABULARY, INPUTS, TARGETS = 250112, 512, 128
@@ -62,31 +61,9 @@ def main(size: str, name: str, rows: int, partitions: int) -> dict:
         remat_policy="full",
         scan_layers=True,
     )
-    vocabulary = seqio.PassThroughVocabulary(VOCABULARY, eos_id=shapes.EOS_ID)
-    model = models.EncoderDecoderModel(
-        module=network.Transformer(config),
-        input_vocabulary=vocabulary,
-        output_vocabulary=vocabulary,
-        optimizer_def=adafactor.Adafactor(
-            decay_rate=0.8,
-            step_offset=0,
-            logical_factor_rules=adafactor.standard_logical_factor_rules(),
-        ),
-        z_loss=shapes.Z_LOSS,
-        label_smoothing=0.0,
-    )
-    lengths = {
-        "encoder_input_tokens": (rows, INPUTS),
-        "decoder_input_tokens": (rows, TARGETS),
-        "decoder_target_tokens": (rows, TARGETS),
-        "decoder_loss_weights": (rows, TARGETS),
-    }
-    initializer = utils.TrainStateInitializer(
-        optimizer_def=model.optimizer_def,
-        init_fn=model.get_initial_variables,
-        input_shapes=lengths,
-        partitioner=partitioner,
-    )
+    model = t5x_model.model_of(network.Transformer(config))
+    lengths = t5x_model.batch_shapes(rows, INPUTS, TARGETS)
+    initializer = t5x_model.initializer_of(model, partitioner, lengths)
 
     def train_step(train_state, batch, rng):
         return trainer.train_with_lr(

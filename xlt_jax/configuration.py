@@ -18,6 +18,15 @@ from xlt_jax.evaluation.tensorboard import ScalarWriter
 from xlt_jax.registry import benchmarks
 from xlt_jax.training import distributed, memory
 
+# What ends alike however often it is tried: exit status 2, and launch/tpu_watch.sh does not.
+USERS_ERRORS = (
+    ValueError,
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
 ROOT = pathlib.Path(__file__).resolve().parent.parent  # the folder of gin/ and tasks/
 
 
@@ -141,7 +150,7 @@ def _errors_in_one_line() -> Iterator[None]:
         is_ours = isinstance(error, (ValueError, OSError))
         if os.environ.get("XLT_TRACEBACK") or not (is_ours or distributed.is_several()):
             raise
-        code = 2
+        code = 2 if isinstance(error, USERS_ERRORS) else 1
         if cause := distributed.lost_peer(error):
             code = distributed.PEER_LOST
             error = (
@@ -150,7 +159,6 @@ def _errors_in_one_line() -> Iterator[None]:
                 f"again: they go on from the last checkpoint. Cause: {_first_lines(cause)}"
             )
         elif not is_ours:
-            code = 1
             traceback.print_exc()
         print(f"\nerror: {_first_lines(error)}", file=sys.stderr, flush=True)
         sys.stdout.flush()

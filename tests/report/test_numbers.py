@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from synthetic import ARMS, BENCHMARKS, write_experiment, write_task
 
-from xlt_jax.report import cost, exports, groups, runs, words
+from xlt_jax.report import cost, exports, groups, runs, tables, words
 from xlt_jax.report.tables import Results
 
 CODES = ("en", "de", "sw", "th", "yo")
@@ -199,3 +199,7 @@ def test_nothing_to_report_is_an_error(tmp_path, make):
         (tmp_path / "x").mkdir()
     with pytest.raises(ValueError, match="holds no scores" if make else "is not a folder"):
         runs.read([tmp_path / "x"])
+
+
+def test_languages_of_pairs_are_counted_once():
+    assert tables.num_languages(["en", "de", "sw", "de-sw", "en-yo", "my-pair"]) == 4

@@ -37,7 +37,7 @@ class SummaryRow:
         gap: English minus ``others``.
         by_language: ``others`` with the interval over languages instead of rows and seeds.
         by_seed: Seed -> ``others`` of that seed alone.
-        num_languages: Of ``others``.
+        num_languages: Of ``others``; pairs count as the languages in them.
         num_rows: Test rows behind ``others``, in each seed.
     """
 
@@ -357,7 +357,7 @@ class Results:
             gap=self._gap(arm, [benchmark]),
             by_language=estimate(found[0], resample_languages([table])) if found else None,
             by_seed=self._by_seed(arm, [benchmark]),
-            num_languages=len(codes),
+            num_languages=num_languages(codes),
             num_rows=sum(self.study.cells[arm][benchmark, code].n for code in codes),
         )
 
@@ -382,7 +382,7 @@ class Results:
             gap=self._gap(arm, self.comparable),
             by_language=estimate(found[0], resample_languages(tables)),
             by_seed=self._by_seed(arm, self.comparable),
-            num_languages=len({code for table in tables for code in table}),
+            num_languages=num_languages([code for table in tables for code in table]),
             num_rows=sum(row.num_rows for row in rows),
         )
 
@@ -451,7 +451,7 @@ class Results:
                 b: estimate(values[b, code], samples[b, code]) for b, code in keys if code == SOURCE
             },
             cells=simultaneous(values, samples),
-            num_languages=len({code for table in tables for code in table}),
+            num_languages=num_languages([code for table in tables for code in table]),
             num_rows=sum(
                 self.study.cells[arm][b, c].n for b in shared for c in self.zero_shot_codes[b]
             ),
@@ -471,15 +471,24 @@ def deviation(by_seed: Mapping[int | None, float]) -> float | None:
 def language_name(code: str) -> str:
     """English name, of a pair both, or the code when the registry lacks it."""
     if is_pair(code):
-        return " – ".join(languages.LANGUAGES[part].name for part in code.split("-"))
+        return " – ".join(languages.LANGUAGES[part].name for part in _parts(code))
     language = languages.LANGUAGES.get(canonical(code))
     return language.name if language else code
+
+
+def num_languages(codes: Collection[str]) -> int:
+    """Languages other than the target training's, alone or in a pair."""
+    return len({part for code in codes for part in _parts(code)} - {SOURCE})
 
 
 def is_pair(code: str) -> bool:
     """Whether this is a pair of languages, as ``en-sw``."""
     first, _, second = code.partition("-")
     return first in languages.LANGUAGES and second in languages.LANGUAGES
+
+
+def _parts(code: str) -> list[str]:
+    return code.split("-") if is_pair(code) else [code]
 
 
 def _minus(found: Estimate | None, constant: float | None) -> Estimate | None:
