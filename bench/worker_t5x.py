@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import seqio
 import tensorflow as tf
-from t5x import models, partitioning, trainer, utils
 from t5x import eval as t5x_eval
+from t5x import models, partitioning, trainer, utils
 from t5x.examples.t5 import network
 
 from bench import shapes, t5x_model
