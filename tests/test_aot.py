@@ -108,6 +108,15 @@ def test_what_does_not_fit_is_told_with_advice(tmp_path):
     assert not record["fits"] and record["needed_bytes"] > record["hbm_bytes"]
 
 
+def test_topologies_are_compared():
+    done = aot("--topology=v5e:2x2,v4:2x2x1", "--steps=eval")
+    table = done.stdout[done.stdout.index("at best") :]
+    lines = [line for line in table.splitlines() if "data 4" in line]
+    assert [line.split()[1] for line in lines] == ["v5e:2x2", "v4:2x2x1"]
+    assert all("eval" in line and line.count("iB") == 3 and " ms" in line for line in lines)
+    assert "Warning" not in done.stderr
+
+
 def test_bad_input_ends_in_one_line():
     for arguments, message in (
         ((), "--topology is not given"),

@@ -8,7 +8,7 @@ checkpoint is read.
 import dataclasses
 import functools
 import json as json_format
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -78,6 +78,8 @@ def train(
     if json and json != "-":  # now rather than after hours of compilation
         checkpoint.writable_folder(epath.Path(json).absolute().parent)
     described = [topologies.described(name, int(slices)) for name in topology.split(",")]
+    # Programs for devices that are not here can be stored, but not read again.
+    jax.config.update("jax_enable_compilation_cache", False)
     run = Run(model, train_dataset_cfg, trainer_cls())
     if run.trainer.teacher and "train" in wanted:
         wanted = ["teacher", *wanted]
@@ -99,6 +101,8 @@ def train(
         else:
             screen.print(fit.advice(run.needs(), choice.partitioner, programs.capacity(target)))
         records += [(target, name, choice.partitioner, made[name]) for name in made]
+    if len(described) > 1 and json != "-":
+        overview(screen, records)
     if json:
         text = json_format.dumps([as_json(*record) for record in records], indent=1)
         if json == "-":
@@ -244,14 +248,37 @@ def _described_key(partitioner: Partitioner) -> jax.ShapeDtypeStruct:
 # ------------------------------------------------------------------------------------- showing
 def show(screen: Console, target: Topology, name: str, report: Report) -> None:
     """The figures of one program as a table."""
-    mesh = " x ".join(f"{axis} {size}" for axis, size in report.mesh.items() if size > 1)
-    title = f"{name} step on {target.title} ({mesh or 'one device'})"
+    title = f"{name} step on {target.title} ({partition_words(report.mesh)})"
     table = Table(title=title, title_justify="left")
     table.add_column("of one device")
     table.add_column("", justify="right")
     for row in rows(report):
         table.add_row(*row)
     screen.print(table)
+
+
+def overview(screen: Console, records: Iterable[tuple[Topology, str, Partitioner, Report]]) -> None:
+    """A line for each program, to compare topologies."""
+    table = Table(title="of one device", title_justify="left")
+    for column in ("topology", "step", "mesh"):
+        table.add_column(column)
+    for column in ("needs", "of", "sends", "at best"):
+        table.add_column(column, justify="right")
+    for target, name, partitioner, report in records:
+        figures = ["does not fit", ""]
+        if report.fits:
+            sent = sum(report.sent_bytes.values())
+            figures = [gib(sent), seconds(report.estimate.least_s)]
+        figures = [gib(report.needed_bytes), gib(report.hbm_bytes), *figures]
+        split = partition_words(report.mesh)
+        split += ", fully sharded" if partitioner.fully_sharded else ""
+        table.add_row(target.title, name, split, *figures)
+    screen.print(table)
+
+
+def partition_words(mesh: Mapping[str, int]) -> str:
+    """``data 4 x model 2``."""
+    return " x ".join(f"{axis} {size}" for axis, size in mesh.items() if size > 1) or "one device"
 
 
 def rows(report: Report) -> Iterable[tuple[str, str]]:
