@@ -8,7 +8,7 @@ checkpoint is read.
 import dataclasses
 import functools
 import json as json_format
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -84,31 +84,53 @@ def train(
     if run.trainer.teacher and "train" in wanted:
         wanted = ["teacher", *wanted]
     screen = Console(stderr=json == "-", highlight=False)
-    records = []
+    programs_made, refused = [], {}
     for target in described:
-        for choice in run.choices(partitioner, target):
-            screen.print(f"{target.title}: {choice.reason}.")
-            made = {}
-            for name in wanted:
-                screen.print(f"  compiling the {name} step ...")
-                made[name] = run.compile(name, choice.partitioner, target)
-                if json != "-":
-                    show(screen, target, name, made[name])
-                if not made[name].fits:
-                    break
-            if all(report.fits for report in made.values()):
-                break
-        else:
-            screen.print(fit.advice(run.needs(), choice.partitioner, programs.capacity(target)))
-        records += [(target, name, choice.partitioner, made[name]) for name in made]
+        try:
+            programs_made += compiled(run, wanted, partitioner, target, screen, json == "-")
+        except ValueError as error:  # the others are still worth knowing
+            if len(described) == 1:
+                raise
+            screen.print(f"{target.title}: {error}")
+            refused[target] = error
+    if not programs_made:
+        raise next(iter(refused.values()))
     if len(described) > 1 and json != "-":
-        overview(screen, records)
+        overview(screen, programs_made)
     if json:
-        text = json_format.dumps([as_json(*record) for record in records], indent=1)
+        records = [as_json(*made) for made in programs_made]
+        records += [as_json(target) | {"error": str(refused[target])} for target in refused]
+        text = json_format.dumps(records, indent=1)
         if json == "-":
             print(text)
         else:
             files.write_text(json, text + "\n")
+
+
+def compiled(
+    run: "Run",
+    wanted: Sequence[str],
+    given: Partitioner,
+    target: Topology,
+    screen: Console,
+    quiet: bool,
+) -> list[tuple[Topology, str, Partitioner, Report]]:
+    """The wanted programs for the first partitioning that fits, or for the last one tried."""
+    for choice in run.choices(given, target):
+        screen.print(f"{target.title}: {choice.reason}.")
+        made = {}
+        for name in wanted:
+            screen.print(f"  compiling the {name} step ...")
+            made[name] = run.compile(name, choice.partitioner, target)
+            if not quiet:
+                show(screen, target, name, made[name])
+            if not made[name].fits:
+                break
+        if all(report.fits for report in made.values()):
+            break
+    else:
+        screen.print(fit.advice(run.needs(), choice.partitioner, programs.capacity(target)))
+    return [(target, name, choice.partitioner, report) for name, report in made.items()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,11 +177,10 @@ class Run:
     def _train(self, partitioner: Partitioner, target: Topology) -> Report:
         microbatches = self.trainer.num_microbatches or 1
         check_whole_batches(self.model.objective, microbatches, self.dataset.pack)
-        partitioner.check_batch_size(self.dataset.batch_size, microbatches)
-        described, batch, teacher_params = self._state(partitioner), self._batch(partitioner), ()
+        described, batch = self._state(partitioner), self._batch(partitioner)
+        teacher_params = self._teacher_params(partitioner)
         if self.trainer.teacher:
             teacher = self.trainer.teacher(partitioner=partitioner)
-            teacher_params = teacher.params
             batch |= teacher.program.eval_shape(teacher_params, batch)
         arguments = [described, batch, _described_key(partitioner)]
         if self.trainer.spike_factor:
@@ -195,6 +216,7 @@ class Run:
             function,
             arguments,
             parameters=params,
+            others=self._beside(partitioner),
             plain=lambda: function.trace(*arguments),
         )
 
@@ -213,7 +235,12 @@ class Run:
                 )
 
         return programs.compile_step(
-            target, partitioner.mesh, jax.jit(decode), (params, tokens), parameters=params
+            target,
+            partitioner.mesh,
+            jax.jit(decode),
+            (params, tokens),
+            parameters=params,
+            others=self._beside(partitioner),
         )
 
     @functools.cached_property
@@ -224,9 +251,17 @@ class Run:
         return state.describe(self.model.module, self._optimizer, partitioner)
 
     def _params(self, partitioner: Partitioner) -> Any:
-        return state.describe(self.model.module, optax.identity(), partitioner).params
+        return self._state(partitioner).params
+
+    def _teacher_params(self, partitioner: Partitioner) -> Any:
+        return self.trainer.teacher(partitioner=partitioner).params if self.trainer.teacher else ()
+
+    def _beside(self, partitioner: Partitioner) -> tuple:
+        """What training keeps on the devices while it evaluates."""
+        return self._state(partitioner).opt_state, self._teacher_params(partitioner)
 
     def _batch(self, partitioner: Partitioner) -> Batch:
+        partitioner.check_batch_size(self.dataset.batch_size, self.trainer.num_microbatches or 1)
         arrays = features.to_arrays(
             [[]] * self.dataset.batch_size,
             self.dataset.task_feature_lengths,
@@ -320,18 +355,26 @@ def seconds(duration: float) -> str:
 
 
 def as_json(
-    target: Topology, name: str, partitioner: Partitioner, report: Report
+    target: Topology,
+    name: str | None = None,
+    partitioner: Partitioner | None = None,
+    report: Report | None = None,
 ) -> dict[str, Any]:
-    """One program's figures as plain values."""
-    return {
+    """One program's figures as plain values, or those of the topology alone."""
+    record = {
         "topology": target.name,
         "slices": target.slices,
         "chips": target.num_chips,
         "devices": len(target.devices),
+    }
+    if report is None:
+        return record
+    return record | {
         "step": name,
         "fully_sharded": partitioner.fully_sharded,
         "sequence_parallel": partitioner.sequence_parallel,
-    } | report.as_json()
+        **report.as_json(),
+    }
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ class RunLog:
         step_s = seconds / len(metrics)
         return {
             "tokens_per_s": tokens_per_s,
-            "tokens_per_s_per_chip": tokens_per_s / jax.device_count(),
+            "tokens_per_s_per_chip": tokens_per_s / monitor.num_chips(),
             "steps_per_s": 1 / step_s,
             "step_s": step_s,
             **monitor.utilisation(self.flops_per_step, step_s),

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import math
 import os
 import signal
 import sys
@@ -460,10 +461,14 @@ def compile_or_advise(
         found = programs.out_of_memory(error)
         if found is None:
             raise
-        needed, there = (size / fit.GIB for size in found)
+        needed, there = found
+        there = fit.device_memory() if math.isnan(there) else there
+        what = "does not fit into a device's memory"
+        if not math.isnan(needed):
+            what = f"needs {needed / fit.GIB:.1f} GiB of a device's {there / fit.GIB:.1f}"
+        advice = fit.advice(needs(), partitioner, there) if there else "Lower BATCH_SIZE."
         raise ValueError(
-            f"The training step needs {needed:.1f} GiB of a device's {there:.1f}. "
-            f"{fit.advice(needs(), partitioner, found[1])} "
+            f"The training step {what}. {advice} "
             "python -m xlt_jax.aot tells beforehand what fits a TPU."
         ) from error
 

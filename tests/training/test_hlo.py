@@ -34,6 +34,27 @@ def test_products_in_loops_count_as_often_as_they_run(mesh):
     assert not found.sent_bytes
 
 
+def test_memory_is_read_in_every_run_of_a_loop_and_of_stacked_weights_a_slice(mesh):
+    def repeated(x, y):
+        return jax.lax.fori_loop(0, 128, lambda _, x: jnp.tanh(x @ y), x)
+
+    def stacked(x, weights):
+        return jax.lax.scan(lambda x, y: (jnp.tanh(x @ y), None), x, weights)[0]
+
+    once = 4 * 512 * 512
+    found = work(mesh, repeated, ((1, 512), ()), ((512, 512), ()))
+    assert 128 * once < found.hbm_bytes < 1.1 * 128 * once
+    found = work(mesh, stacked, ((1, 512), ()), ((16, 512, 512), ()))
+    assert 16 * once < found.hbm_bytes < 3.3 * 16 * once  # a slice may be copied
+
+
+def test_branches_of_a_conditional():
+    """The one with most products counts; what it exchanges is added to what there was."""
+    found = hlo.work(BRANCHES, {"data": 2, "model": 1})
+    assert found.flops == 2 * 8 * 8 * 8
+    assert found.sent_bytes == {hlo.Collective("collective-permute", ("data",)): 2 * 256}
+
+
 def test_of_one_device_a_share(mesh):
     found = work(
         mesh,
@@ -141,6 +162,29 @@ ENTRY %main (x: f32[64]) -> f32[64] {
   %async-collective-start.1 = (f32[16]{0}, f32[64]{0}) fusion(%scattered), kind=kCustom, calls=%started
   %between = f32[64]{0} fusion(%scattered), kind=kCustom, calls=%async_collective_fusion.3
   ROOT %async-collective-done.1 = f32[64]{0} fusion(%scattered), kind=kCustom, calls=%started
+}
+"""  # noqa: E501
+
+
+# One branch has a product and an exchange equal to one outside.
+BRANCHES = """
+HloModule branches, is_scheduled=true
+
+%idle (p: f32[8,8]) -> f32[8,8] {
+  ROOT %p = f32[8,8]{1,0} parameter(0)
+}
+
+%busy (q: f32[8,8]) -> f32[8,8] {
+  %q = f32[8,8]{1,0} parameter(0)
+  %product = f32[8,8]{1,0} dot(%q, %q), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+  ROOT %turned = f32[8,8]{1,0} collective-permute(%product), channel_id=2, source_target_pairs={{0,1},{1,0}}
+}
+
+ENTRY %main (x: f32[8,8], c: pred[]) -> f32[8,8] {
+  %x = f32[8,8]{1,0} parameter(0)
+  %c = pred[] parameter(1)
+  %moved = f32[8,8]{1,0} collective-permute(%x), channel_id=1, source_target_pairs={{0,1},{1,0}}
+  ROOT %chosen = f32[8,8]{1,0} conditional(%c, %moved, %moved), true_computation=%idle, false_computation=%busy
 }
 """  # noqa: E501
 

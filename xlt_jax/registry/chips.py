@@ -17,6 +17,7 @@ class Chip:
         torus_axes: Dimensions in which a chip has neighbours, two of them in each; 0: a switch
             stands between chips, and there is one link.
         network_bytes_per_s: Of each chip's share in the network between slices or hosts.
+        devices: As JAX sees them: two of v2 and v3, whose cores have a half of the memory each.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Chip:
     link_bytes_per_s: float
     torus_axes: int
     network_bytes_per_s: float
+    devices: int = 1
 
 
 # TPUs: cloud.google.com/tpu/docs, "System architecture" of each generation; links and network:
@@ -35,8 +37,8 @@ class Chip:
 CHIPS = tuple(
     Chip(*row)
     for row in (
-        ("v2", "TPU v2", 45e12, 16e9, 700e9, 62.5e9, 2, 6.25e9),
-        ("v3", "TPU v3", 123e12, 32e9, 900e9, 100e9, 2, 6.25e9),
+        ("v2", "TPU v2", 45e12, 16e9, 700e9, 62.5e9, 2, 6.25e9, 2),
+        ("v3", "TPU v3", 123e12, 32e9, 900e9, 100e9, 2, 6.25e9, 2),
         ("v4", "TPU v4", 275e12, 32e9, 1228e9, 45e9, 3, 6.25e9),
         ("v5e", "TPU v5 lite", 197e12, 16e9, 819e9, 45e9, 2, 3.125e9),
         ("v5p", "TPU v5", 459e12, 95e9, 2765e9, 90e9, 3, 6.25e9),

@@ -240,13 +240,13 @@ def device_memory() -> float | None:
     device = jax.local_devices()[0]
     stats = device.memory_stats() or {}
     chip = chips.of_device_kind(device.device_kind)
-    return stats.get("bytes_limit") or (chip.hbm_bytes if chip else None)
+    return stats.get("bytes_limit") or (chip.hbm_bytes / chip.devices if chip else None)
 
 
 def advice(needs: Needs, partitioner: Partitioner, capacity: float) -> str:
     """What to change when a step does not fit: the first partitioning or batch estimated to."""
     free = Partitioner(None)
-    for rows in (needs.rows, needs.rows // 2, needs.rows // 4, needs.rows // 8):
+    for rows in filter(None, (needs.rows // part for part in (1, 2, 4, 8))):
         smaller = replace(needs, rows=rows)
         try:
             found = list(choices(free, partitioner.devices, smaller, capacity, tried=USABLE))

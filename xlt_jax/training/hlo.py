@@ -19,6 +19,8 @@ _CALLS = {"fusion", "call", "async-start", "custom-call"}
 # Between slices hosts carry it.
 _BETWEEN_SLICES = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
 _NOT_MOVED = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "iota"}
+# Of their first operand they read what they give.
+_PARTS = {"dynamic-slice", "slice", "gather"}
 _COLLECTIVES = {
     "all-gather",
     "all-reduce",
@@ -51,8 +53,8 @@ class Work:
         flops: Of matrix products, an addition and a multiplication counted as two.
         sent_bytes: Of every collective the bytes that a device sends, by a ring: (n - 1) / n of the
             whole array for a gather or scatter among n, twice that for an all-reduce.
-        hbm_bytes: Read and written in the chip's memory, if every array is written once and read
-            once: a rough figure.
+        hbm_bytes: Read and written in the chip's memory, if every instruction reads its operands
+            there (of one that is sliced or gathered from, the part) and writes its result.
     """
 
     flops: float
@@ -125,7 +127,7 @@ class _Reader:
         types = {instruction.name: instruction.type for instruction in instructions}
         for instruction in instructions:
             kind = instruction.op.removesuffix("-start")
-            hbm_bytes += self._moved(instruction)
+            hbm_bytes += self._moved(instruction, types)
             if instruction.op == "while":
                 times = self._trips(instruction)
                 more, moved, inner = self.of(instruction.called("body"))
@@ -138,12 +140,15 @@ class _Reader:
                 names = (
                     re.findall(r"[\w.\-]+", branches[1].replace("%", ""))
                     if branches
-                    else [instruction.called("true_computation")]
+                    else [instruction.called(f"{way}_computation") for way in ("true", "false")]
                 )
-                more, moved, inner = max(map(self.of, names), key=lambda found: found[0])
+                more, moved, inner = max(
+                    map(self.of, names), key=lambda found: (found[0], _total(found[2]), found[1])
+                )
                 flops += more
                 hbm_bytes += moved
-                exchanged |= inner
+                for key, count in inner.items():
+                    exchanged[key] = exchanged.get(key, 0) + count
             elif kind in _COLLECTIVES:
                 key = self._collective(kind, instruction, types)
                 exchanged[key] = exchanged.get(key, 0) + 1
@@ -168,19 +173,33 @@ class _Reader:
                     exchanged[key] = exchanged.get(key, 0) + count
         return flops, hbm_bytes, exchanged
 
-    def _moved(self, instruction: _Instruction) -> float:
-        if instruction.op in _NOT_MOVED or instruction.op.endswith("-done"):
+    def _moved(self, instruction: _Instruction, types: Mapping[str, str]) -> float:
+        op, made = instruction.op, instruction.type
+        if op in _NOT_MOVED or op.endswith("-done"):
             return 0.0
-        made = instruction.type
-        if instruction.op == "fusion":
-            *_, root = self._computations[instruction.called("calls")]
+        if op.endswith("-start"):  # its type has the operand too
+            return _hbm_bytes(made)
+        read = [types.get(name, "") for name in instruction.operands]
+        if op == "fusion" and (called := instruction.called("calls")):
+            inside = self._named(called)
+            parameters = {
+                int(found.rest.partition(")")[0]): name
+                for name, found in inside.items()
+                if found.op == "parameter"
+            }
+            total = sum(
+                min(_hbm_bytes(outer), _read_bytes(parameters[number], inside))
+                for number, outer in enumerate(read)
+            )
+            *_, root = inside.values()
             if root.op == "dynamic-update-slice":  # in place: only the slice is written
-                made = self._named(instruction.called("calls"))[root.operands[1]].type
-        return 2.0 * sum(
-            _bytes(array)
-            for array in re.findall(r"\w+\[[\d,]*\](?:\{[^}]*\})?", made)
-            if "S(" not in array  # in the core's own memory
-        )
+                return total + min(_hbm_bytes(made), _bytes(inside[root.operands[1]].type))
+            return total + _hbm_bytes(made)
+        if op == "dynamic-update-slice":
+            return 2 * _hbm_bytes(read[1])
+        if op in _PARTS:
+            return 2 * _hbm_bytes(made)
+        return sum(map(_hbm_bytes, read)) + _hbm_bytes(made)
 
     def _trips(self, loop: _Instruction) -> int:
         """How often a loop runs: from 0 up to the constant of its condition."""
@@ -228,6 +247,31 @@ class _Reader:
         differ = (coordinates != coordinates[:, :1]).any(axis=(0, 1))
         axes = tuple(name for name, differs in zip(self._mesh_shape, differ) if differs)
         return groups.shape[1], axes
+
+
+def _hbm_bytes(type_text: str) -> int:
+    """Of the arrays that are not in the core's own memory."""
+    arrays = re.findall(r"\w+\[[\d,]*\](?:\{[^}]*\})?", type_text)
+    return sum(_bytes(array) for array in arrays if "S(" not in array)
+
+
+def _read_bytes(name: str, inside: Mapping[str, _Instruction]) -> int:
+    """What a fusion reads of its parameter ``name``."""
+    total = 0
+    for used in inside.values():
+        if name not in used.operands:
+            continue
+        if used.op == "bitcast":
+            total += _read_bytes(used.name, inside)
+        elif used.op in _PARTS and used.operands[0] == name:
+            total += _bytes(used.type)
+        elif used.op != "dynamic-update-slice" or used.operands[0] != name:
+            return _bytes(inside[name].type)
+    return total
+
+
+def _total(exchanged: Mapping[tuple, float]) -> float:
+    return sum(size * times for (_, _, size), times in exchanged.items())
 
 
 def _sent_bytes(kind: str, size: float, members: int) -> float:

@@ -29,7 +29,13 @@ def utilisation(flops_per_step: float | None, step_s: float) -> dict[str, float]
     chip = chips.of_device_kind(jax.devices()[0].device_kind)
     if chip is None or not flops_per_step:
         return {}
-    return {"flops_utilisation": flops_per_step / (step_s * jax.device_count() * chip.flops_per_s)}
+    return {"flops_utilisation": flops_per_step / (step_s * num_chips() * chip.flops_per_s)}
+
+
+def num_chips() -> float:
+    """Of all processes; a device that is not known counts as one."""
+    chip = chips.of_device_kind(jax.devices()[0].device_kind)
+    return jax.device_count() / (chip.devices if chip else 1)
 
 
 class Profile:

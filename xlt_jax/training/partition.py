@@ -246,15 +246,15 @@ class Partitioner:
         return jax.tree_util.tree_map_with_path(sharding, opt_state)
 
     def check_batch_size(self, batch_size: int, num_microbatches: int = 1) -> None:
-        """Raises ValueError unless rows divide evenly over microbatches, data axis and hosts."""
+        """Raises ValueError unless rows divide evenly over microbatches and data axis."""
         data = self.rows_multiple
-        unit = np.lcm(data, jax.process_count()) * num_microbatches
+        unit = data * num_microbatches
         if num_microbatches < 1 or batch_size < 1 or batch_size % unit:
             raise ValueError(
                 f"A batch of {batch_size} rows cannot be split into {num_microbatches} "
-                f"microbatches over {data} devices (mesh axes 'slice', 'data') and "
-                f"{jax.process_count()} hosts: make it a multiple of {unit}, or raise "
-                f"num_partitions (now {self.mesh.shape['model']}) to shorten the data axis."
+                f"microbatches over {data} devices (mesh axes 'slice', 'data'): make it a multiple "
+                f"of {unit}, or raise num_partitions (now {self.mesh.shape['model']}) to shorten "
+                "the data axis."
             )
 
     def shard_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
