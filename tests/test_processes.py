@@ -156,7 +156,7 @@ def test_a_coordinator_that_does_not_answer_is_named(tmp_path):
     (environment := dict(runs.ENVIRONMENT))["XLT_START_LIMIT_S"] = "1"
     flags = ("--coordinator_address=127.0.0.1:9", "--process_count=2", "--process_index=1")
     process = runs.start(runs.command(tmp_path, SMALL, *flags), environment)
-    (output,) = ended([process], [2], timeout=60)
+    (output,) = ended([process], [1], timeout=60)  # 1: another start may help
     assert "The coordinator 127.0.0.1:9 did not answer within 1 s" in output
 
 
@@ -168,7 +168,7 @@ def roll(*indices, count):
         meet = distributed._answer if index else distributed._call_roll
         try:
             meet(distributed.Place(address, count, index), limit_s=2)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             return str(error)
 
     with concurrent.futures.ThreadPoolExecutor() as executor:

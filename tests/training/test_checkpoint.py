@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+from xlt_jax import files
 from xlt_jax.convert import restore
 from xlt_jax.training import checkpoint, optim, state
 from xlt_jax.training.checkpoint import Checkpointer
@@ -175,6 +176,57 @@ def test_with_no_readable_checkpoint_all_stay_and_nothing_begins_anew(run, saved
         with pytest.raises(checkpoint.DamagedCheckpointError, match="checkpoint_2 cannot be read"):
             checkpointer.restore_newest(run.described, pytest.fail)
     assert checkpointer.all_steps() == (1, 2)
+
+
+def failing(monkeypatch, error, times):
+    """Reading the position of any checkpoint raises the error so many times."""
+    read, left = checkpoint.ocp.JsonCheckpointHandler.restore, [times]
+
+    def restore(*arguments, **options):
+        if left[0]:
+            left[0] -= 1
+            raise error
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(checkpoint.ocp.JsonCheckpointHandler, "restore", restore)
+    monkeypatch.setattr(files, "WAITS_S", (0, 0))
+
+
+def test_an_error_that_passes_is_no_damage(run, saved, monkeypatch):
+    checkpointer = Checkpointer(saved, SaveCheckpointConfig())
+    failing(monkeypatch, OSError(errno.ESTALE, "Stale file handle"), times=2)
+    assert checkpointer.restore_newest(run.described, pytest.fail)[1] == {"row": 2}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionError("reset by peer"),
+        PermissionError(errno.EACCES, "Permission denied"),
+        ValueError("UNAUTHENTICATED: the token has expired [source locations='http.cc']"),
+    ],
+)
+def test_a_place_that_does_not_answer_leaves_the_checkpoints_as_they_are(
+    run, saved, monkeypatch, error
+):
+    checkpointer = Checkpointer(saved, SaveCheckpointConfig())
+    failing(monkeypatch, error, times=100)
+    with pytest.raises(OSError, match="checkpoint_2 cannot be read now; it stays as it is"):
+        checkpointer.restore_newest(run.described, pytest.fail)
+    assert checkpointer.all_steps() == (1, 2)
+
+
+def test_scores_that_were_cut_short_do_not_keep_a_run_from_going_on(run, tmp_path):
+    config = SaveCheckpointConfig(keep=5, keep_best_metric="mean", keep_best=2)
+    checkpointer = Checkpointer(tmp_path, config)
+    for step, score in ((1, 0.5), (2, 0.9), (3, 0.7)):
+        checkpointer.save(step, run.create(), {"row": step}, {"mean": score})
+    checkpointer.close()
+    (scores,) = (tmp_path / "checkpoint_2" / "metrics").glob("metrics")
+    scores.write_text("")
+    reopened = Checkpointer(tmp_path, config)
+    assert reopened.restore_newest(run.described, pytest.fail)[1] == {"row": 3}
+    assert reopened.restore(run.described, 2) and reopened.best_step() == 3
 
 
 def test_no_checkpoint_at_all_is_none(run, tmp_path):

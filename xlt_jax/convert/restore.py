@@ -30,13 +30,14 @@ def find(path: str | os.PathLike, mode: str = "specific") -> epath.Path:
 
     Raises:
         ValueError: Nothing there, or no checkpoint.
+        OSError: The place cannot be looked at.
     """
     path = epath.Path(path)
     path = path if "://" in str(path) else path.absolute()
     try:
         exists = path.exists()
     except Exception as error:  # every file system raises its own
-        raise ValueError(
+        raise OSError(
             f"The checkpoint {path} cannot be read ({type(error).__name__}: "
             f"{str(error).strip()[:300]}). Without network add --gin_file=gin/local.gin, which "
             "uses embedded data and a tiny model."

@@ -11,8 +11,9 @@ import math
 import os
 import re
 import shutil
+import uuid
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -25,15 +26,19 @@ from xlt_jax.training import distributed
 from xlt_jax.training.config import SaveCheckpointConfig
 from xlt_jax.training.state import TrainState
 
+T = TypeVar("T")
+
 PREFIX = "checkpoint"
 STATE = "state"
 DATA = "data"
 DAMAGED = "damaged"  # what follows the name of a checkpoint that could not be read
+# As Google's storage and TensorStore say that they do not answer, or not to this account.
+_REFUSED = re.compile("UNAVAILABLE|DEADLINE_EXCEEDED|UNAUTHENTICATED|PERMISSION_DENIED|ABORTED")
 CHOSEN_FILE = "chosen_checkpoint.json"  # in MODEL_DIR, which then stands for that checkpoint
 
 
 class DamagedCheckpointError(ValueError):
-    """The files of a checkpoint are missing, cut short or not what was written."""
+    """The files of a checkpoint are missing, cut short or no checkpoint's."""
 
 
 class Checkpointer:
@@ -50,17 +55,17 @@ class Checkpointer:
     def __init__(self, model_dir: str | os.PathLike, config: SaveCheckpointConfig):
         self._directory = writable_folder(_absolute(model_dir))
         self._config = config
+        _set_damaged_metrics_aside(self._directory)  # Orbax reads all of them at once
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=_preservation_policy(config),
+            # Orbax stores metrics only if it has a best_fn; the policy decides what is kept.
+            best_fn=_metric_of(config) if config.keep_best_metric else None,
+            best_mode=config.keep_best_mode,
+            cleanup_tmp_directories=True,  # what a killed process left behind
+            step_prefix=PREFIX,
+        )
         self._manager = ocp.CheckpointManager(
-            self._directory,
-            item_names=(STATE, DATA),
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=_preservation_policy(config),
-                # Orbax stores metrics only if it has a best_fn; the policy decides what is kept.
-                best_fn=_metric_of(config) if config.keep_best_metric else None,
-                best_mode=config.keep_best_mode,
-                cleanup_tmp_directories=True,  # what a killed process left behind
-                step_prefix=PREFIX,
-            ),
+            self._directory, item_names=(STATE, DATA), options=options
         )
 
     def save(
@@ -165,10 +170,7 @@ class Checkpointer:
         state = TrainState(tree["state"]["step"], tree["target"], tree["state"]["param_states"])
         data_state: dict[str, Any] = {}
         if self._config.save_dataset:
-            try:
-                data_state = ocp.JsonCheckpointHandler().restore(path / DATA)
-            except Exception as error:
-                raise _damaged(path, error) from error
+            data_state = _reading(path, lambda: ocp.JsonCheckpointHandler().restore(path / DATA))
         return state, data_state
 
     def restore_newest(
@@ -186,24 +188,25 @@ class Checkpointer:
             ValueError: Another network or optimizer.
             DamagedCheckpointError: There are checkpoints, but none can be read; all stay.
         """
-        damaged: list[tuple[int, DamagedCheckpointError]] = []
+        damaged: list[tuple[int, str]] = []
         for step in reversed(self.all_steps()):
-            problem = None
+            restored = problem = None
             try:
                 restored = self.restore(described, step)
             except DamagedCheckpointError as error:
-                problem = error
+                problem = str(error)
             if not distributed.any_process(problem is not None):
-                for number, error in damaged:
+                for number, words in damaged:
                     renamed = self._set_aside(number)
-                    warn(f"{error} It is now called {renamed.name}; going on from step {step:,}.")
+                    warn(f"{words} It is now called {renamed.name}; going on from step {step:,}.")
                 if damaged:
                     self._manager.reload()
                 return restored
-            other = "another process cannot read its part"
-            damaged.append((step, problem or DamagedCheckpointError(other)))
+            other = "Another process cannot read its part."
+            damaged.append((step, problem or other))
+            del restored  # before the next: two states may be more than the memory
         if damaged:
-            raise damaged[0][1]
+            raise DamagedCheckpointError(damaged[0][1])
         return None
 
     def _set_aside(self, step: int) -> epath.Path:
@@ -277,7 +280,7 @@ def writable_folder(folder: epath.Path) -> epath.Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable-{os.getpid()}"
+        probe = folder / f".writable-{uuid.uuid4()}"  # processes on other hosts probe too
         probe.write_text("")
         probe.unlink()
     except OSError as error:
@@ -287,6 +290,20 @@ def writable_folder(folder: epath.Path) -> epath.Path:
             "choose another folder or change its permissions.",
         ) from error
     return folder
+
+
+def _set_damaged_metrics_aside(folder: epath.Path) -> None:
+    """Renames scores that were cut short; the state beside them may be whole."""
+    if jax.process_index() == 0:
+        for step in _steps(folder):
+            path = folder / f"{PREFIX}_{step}" / "metrics" / "metrics"
+            try:
+                json.loads(files.read_text(path))
+            except FileNotFoundError:
+                continue
+            except ValueError:
+                path.rename(path.with_name(f"metrics.{DAMAGED}"))
+    distributed.any_process(False)  # the others read them after that
 
 
 def _check_space(folder: epath.Path, state: TrainState) -> None:
@@ -328,12 +345,11 @@ def _named_leaves(tree: Any) -> dict[str, Any]:
 
 
 def _saved_leaves(path: epath.Path) -> dict[str, Any]:
-    try:
+    def read() -> dict[str, Any]:
         metadata = ocp.PyTreeCheckpointHandler().metadata(path / STATE)
-        tree = metadata.tree if hasattr(metadata, "tree") else metadata
-        leaves = _named_leaves(tree)
-    except Exception as error:
-        raise _damaged(path, error) from error
+        return _named_leaves(metadata.tree if hasattr(metadata, "tree") else metadata)
+
+    leaves = _reading(path, read)
     if not leaves:
         raise _damaged(path, ValueError("it names no array"))
     return leaves
@@ -371,10 +387,30 @@ def _read(path: epath.Path, wanted: Any) -> Any:
     arguments = ocp.args.PyTreeRestore(
         item=shapes, restore_args=ocp.checkpoint_utils.construct_restore_args(shapes)
     )
+    # No Checkpointer: where one process cannot read its part, the others would wait for it.
+    handler = ocp.PyTreeCheckpointHandler()
+    return _reading(path, lambda: handler.restore(path / STATE, args=arguments))
+
+
+def _reading(path: epath.Path, read: Callable[[], T]) -> T:
+    """What is read of a checkpoint, after errors that pass once more.
+
+    Raises:
+        DamagedCheckpointError: The files are not what was written.
+        OSError: The place cannot be reached, or refuses: that says nothing of the files.
+    """
     try:
-        # No Checkpointer: where one process cannot read its part, the others would wait for it.
-        return ocp.PyTreeCheckpointHandler().restore(path / STATE, args=arguments)
+        return files.retried(f"Reading {path}", read)
     except Exception as error:
+        text = _messages(error)
+        if "RESOURCE_EXHAUSTED" in text and isinstance(error, jax.errors.JaxRuntimeError):
+            raise  # the device's memory
+        refused = isinstance(error, PermissionError) or _REFUSED.search(text)
+        disk_error = isinstance(error, OSError) and error.errno == errno.EIO
+        if refused or (files.passes(error) and not disk_error):
+            raise OSError(
+                f"The checkpoint {path} cannot be read now; it stays as it is. Cause: {text}"
+            ) from error
         raise _damaged(path, error) from error
 
 

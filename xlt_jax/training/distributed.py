@@ -1,6 +1,7 @@
 """Several processes as one run: how they find each other, which rows are theirs, how they agree."""
 
 import collections
+import importlib.util
 import os
 import pathlib
 import re
@@ -18,6 +19,8 @@ PORT = 8476
 METHODS = ("auto", "tpu", "slurm", "kubernetes", "none")
 START_LIMIT_S = 300  # how long processes wait for each other; XLT_START_LIMIT_S
 HEARTBEAT_S = 30  # a process that is silent for so long is dead, and ends the others
+# What a device or its compiler says of itself, and not of another process.
+_OWN_FAULT = re.compile(r"EXHAUSTED|INVALID_ARGUMENT|UNIMPLEMENTED|NOT_FOUND")
 PEER_LOST = 74  # exit code of a process that another one left alone: start all of them again
 
 
@@ -109,12 +112,20 @@ def _place(values: Mapping, coordinator: str, count: str, index: str, *, what: s
 def _detected(environment: Mapping[str, str]) -> str:
     """The method that fits this machine; a TPU's own metadata win over who started the process."""
     if environment.get("JAX_PLATFORMS", "tpu").startswith("tpu") and (
-        environment.get("TPU_WORKER_HOSTNAMES") or any(pathlib.Path("/dev").glob("accel[0-9]*"))
+        environment.get("TPU_WORKER_HOSTNAMES") or _has_tpu()
     ):
         return "tpu"
     if "JOB_COMPLETION_INDEX" in environment:
         return "kubernetes"
     return "slurm" if int(environment.get("SLURM_NTASKS") or 1) > 1 else "none"
+
+
+def _has_tpu() -> bool:
+    """Devices as v4 and earlier name them, or as later ones do where JAX has the TPU compiler."""
+    devices = pathlib.Path("/dev")
+    return any(devices.glob("accel[0-9]*")) or (
+        any(devices.glob("vfio/[0-9]*")) and importlib.util.find_spec("libtpu") is not None
+    )
 
 
 def first_host(node_list: str) -> str:
@@ -127,10 +138,14 @@ def start(place: Place | None) -> None:
     """Joins the other processes; before anything touches a device.
 
     Raises:
-        ValueError: The coordinator, or some process, did not come within XLT_START_LIMIT_S.
+        OSError: The coordinator, or some process, did not come within XLT_START_LIMIT_S, or the
+            port is taken: starting again may help.
+        ValueError: Two processes have one number.
     """
     if place is None:
         return
+    # Its handler of SIGTERM would take the signal from ours, and from programs that have none.
+    jax.config.update("jax_enable_preemption_service", False)
     limit_s = int(os.environ.get("XLT_START_LIMIT_S") or START_LIMIT_S)
     times = {"initialization_timeout": limit_s, "heartbeat_timeout_seconds": HEARTBEAT_S}
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -138,9 +153,10 @@ def start(place: Place | None) -> None:
         try:
             jax.distributed.initialize(**times)
         except Exception as error:
-            raise ValueError(
-                "--distributed=tpu: this machine's metadata do not name the TPU's other hosts. Is "
-                f"it a TPU? Else leave the flag out. Cause: {error}"
+            raise ConnectionError(
+                "--distributed=tpu: the TPU's other hosts were not found in this machine's "
+                f"metadata, or did not come within {limit_s} s. Is it a TPU? Else leave the flag "
+                f"out. Cause: {error}"
             ) from error
         return
     (_call_roll if place.index == 0 else _answer)(place, limit_s)
@@ -158,6 +174,7 @@ def start(place: Place | None) -> None:
 def _call_roll(place: Place, limit_s: float) -> None:
     """Returns when each other process has said its number; process 0's part."""
     end, waiting = time.monotonic() + limit_s, {}
+    again: collections.Counter[int] = collections.Counter()
     try:
         both = {"family": socket.AF_INET6, "dualstack_ipv6": True}
         port = int(place.coordinator.rpartition(":")[2])
@@ -165,7 +182,7 @@ def _call_roll(place: Place, limit_s: float) -> None:
             ("", port), backlog=place.count, **both if socket.has_dualstack_ipv6() else {}
         )
     except OSError as error:
-        raise ValueError(
+        raise OSError(
             f"Process 0 cannot listen at the port of {place.coordinator} ({error}): choose another "
             "port in --coordinator_address, or end what uses it."
         ) from error
@@ -181,14 +198,19 @@ def _call_roll(place: Place, limit_s: float) -> None:
             if re.fullmatch(r"process \d+\n", said):
                 number = int(said.split()[1])
                 if number in waiting:
-                    raise ValueError(
-                        f"Two processes say that they are number {number} of {place.count}: give "
-                        "each its own --process_index."
-                    )
+                    # One that was started again, while its first connection still stands here; or
+                    # two, each of which comes again as soon as the other takes its place.
+                    again[number] += 1
+                    if again[number] > 10:
+                        raise ValueError(
+                            f"Two processes say that they are number {number} of {place.count}: "
+                            "give each its own --process_index."
+                        )
+                    waiting[number].close()
                 waiting[number] = connection
             if time.monotonic() > end:
                 missing = sorted(set(range(1, place.count)) - set(waiting))
-                raise ValueError(
+                raise TimeoutError(
                     f"Of {place.count} processes number {', '.join(map(str, missing))} did not "
                     f"come to {place.coordinator} within {limit_s} s: are they started? "
                     "XLT_START_LIMIT_S changes the limit."
@@ -211,7 +233,7 @@ def _answer(place: Place, limit_s: float) -> None:
                 return
         except OSError as error:
             if time.monotonic() > end:
-                raise ValueError(
+                raise TimeoutError(
                     f"The coordinator {place.coordinator} did not answer within {limit_s} s "
                     f"({error}). Is process 0 running there, and the port open? XLT_START_LIMIT_S "
                     "changes the limit."
@@ -229,8 +251,7 @@ def lost_peer(error: BaseException | None) -> BaseException | None:
     if not is_several():
         return None
     while error is not None:
-        # What a device says of itself, such as that its memory is full, is no loss of another one.
-        if isinstance(error, jax.errors.JaxRuntimeError) and "EXHAUSTED" not in str(error):
+        if isinstance(error, jax.errors.JaxRuntimeError) and not _OWN_FAULT.search(str(error)):
             return error
         error = error.__cause__ or error.__context__
     return None
