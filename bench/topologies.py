@@ -53,7 +53,9 @@ def main() -> int:
     ]
     if flags.peers:
         cells += [(name, command) for *_, name, command in peer_cells()]
-    missing = [cell for cell in cells if not (out / f"{cell[0]}.json").exists()]
+    missing = [
+        cell for cell in cells if "error" in (read(out / f"{cell[0]}.json") or {"error": ""})
+    ]
 
     def fill(number: int, name: str, command: list[str]) -> None:
         begin = time.monotonic()

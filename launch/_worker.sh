@@ -4,12 +4,14 @@
 # bash xlt_jax/launch/_worker.sh COMMAND
 #
 #   setup                    makes .venv
-#   start ARGUMENTS          trains in the background: train.log, train.pid, train.exit
+#   start ARGUMENTS          trains in the background: train.log, .pid, .exit and .arguments
 #   supervise ARGUMENTS      trains and writes the exit status; start calls it
-#   status                   prints bare (not set up), idle, running, or: exit STATUS
+#   status [ARGUMENTS]       prints bare (not set up), idle, running, or: exit STATUS; of a run with
+#                            other ARGUMENTS: idle, or other where it goes on
 #   log LINES NAMED          follows train.log; NAMED yes: the worker's name before each line
 #   stop SECONDS             SIGTERM, so that the run saves; after SECONDS SIGKILL
 #   tensorboard LOGDIR PORT  serves until the connection ends
+# shellcheck disable=SC2119,SC2120  # arguments of status are optional
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -49,6 +51,7 @@ start() {
     exit 2
   fi
   rm -f train.exit train.pid
+  write train.arguments "$(printf '%q ' "$@")"
   setsid nohup bash launch/_worker.sh supervise "$@" >> train.log 2>&1 < /dev/null &
   write train.pid "$!"
   echo "$(hostname): started, process $!"
@@ -66,10 +69,16 @@ supervise() {
 }
 
 status() {
+  local own=yes
+  if [ $# -gt 0 ] && [ "$(printf '%q ' "$@")" != "$(cat train.arguments 2> /dev/null)" ]; then
+    own=no
+  fi
   if running; then
-    echo running
+    if [ "$own" = yes ]; then echo running; else echo other; fi
   elif [ ! -f .venv/installed ]; then
     echo bare
+  elif [ "$own" = no ]; then
+    echo idle
   elif [ -f train.exit ]; then
     echo "exit $(cat train.exit)"
   elif [ -f train.pid ]; then

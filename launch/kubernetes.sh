@@ -18,7 +18,8 @@
 #   --dry_run           print the commands, run nothing
 #
 # ARGUMENTS are those of xlt_jax.train; MODEL_DIR must be a folder that all pods see: gs://..., or a
-# volume of a template of your own. What is applied is kept as build/NAME.yaml.
+# volume of a template of your own. What is applied is kept as build/NAME.yaml. A job that has ended
+# is deleted before it is applied again; it then resumes from MODEL_DIR.
 # shellcheck source-path=SCRIPTDIR source=_lib.sh
 . "$(dirname "$0")/_lib.sh"
 name='' image='' pods='' gpus='' service_account=default template=$root/launch/kubernetes.yaml
@@ -90,6 +91,15 @@ case $action in
       printf '%s\n' "$text" > "$manifest.tmp"
       mv "$manifest.tmp" "$manifest"
     fi
+    # A job that has ended is not started again by applying it.
+    ended=$(ask kubectl get ${scope[@]+"${scope[@]}"} job "$name" --ignore-not-found \
+      --output='jsonpath={.status.conditions[?(@.status=="True")].type}')
+    case " $ended " in
+      *Complete* | *Failed*)
+        refuse "The job $name is there and has ended ($ended). To run it again delete it first:" \
+          "launch/kubernetes.sh delete --name=$name; it resumes from MODEL_DIR."
+        ;;
+    esac
     run kubectl apply ${scope[@]+"${scope[@]}"} --filename="$manifest"
     ;;
   follow)

@@ -6,9 +6,10 @@
 # Looks again and again: makes the slice if there is none, sets it up, starts
 # python -m xlt_jax.train ARGUMENTS, and waits. A slice or queued resource that is PREEMPTED,
 # SUSPENDED, FAILED or TERMINATED is deleted and made anew, a run that failed is started again; it
-# resumes from MODEL_DIR, which must be gs://. Ends with 0 when every worker's run ended well, with
-# 2 when the run refused its arguments, with 1 after too many troubles. May itself be stopped and
-# started again at any time. The TPU is left as it is at the end: tpu_delete.sh.
+# resumes from MODEL_DIR, which must be gs://. Ends with 0 when every worker's run of these ARGUMENTS
+# ended well, with 2 when it refused them or another run goes on there, with 1 after too many
+# troubles. May itself be stopped and started again at any time. The TPU is left as it is at the
+# end: tpu_delete.sh.
 #
 #   --type, --version, --spot, --queued, --gcloud_flag, --project   as for tpu_create.sh
 #   --poll_seconds      between two looks; 60
@@ -58,8 +59,8 @@ slice_state() { # READY, PREEMPTED ...; nothing where there is no slice. Fails i
 
 run_states() { # The different words of the workers, one a line; see _worker.sh status.
   ask gcloud compute tpus tpu-vm ssh "$name" "${place[@]}" --worker=all \
-    --command='bash xlt_jax/launch/_worker.sh status || echo bare' |
-    grep -E '^(bare|idle|running|exit [0-9]+)$' | sort -u
+    --command="$(quoted bash xlt_jax/launch/_worker.sh status "${arguments[@]}") || echo bare" |
+    grep -E '^(bare|idle|running|other|exit [0-9]+)$' | sort -u
 }
 
 look() { # Sets slice, and state: what there is to do.
@@ -74,7 +75,11 @@ look() { # Sets slice, and state: what there is to do.
     READY | ACTIVE)
       states=$(run_states) || states=unknown
       case " ${states//$'\n'/ } " in
-        *' exit 2 '*) state=rejected ;;
+        *' other '*) state=other ;;
+        ' exit 2 ') # what was refused before this watch may be there by now
+          if [ "$started" = yes ]; then state=rejected; else state=idle; fi
+          ;;
+        *' exit 2 '*) if [ "$started" = yes ]; then state=rejected; else state=broken; fi ;;
         *' bare '*) state=bare ;;
         ' idle ' | ' running ' | ' exit 0 ' | ' unknown ') state=$states ;;
         ' exit 0 running ') state=running ;; # the last workers are about to end
@@ -97,6 +102,7 @@ trouble() {
 }
 
 start() {
+  started=yes
   "$scripts/tpu_run.sh" "${place_options[@]}" -- "${arguments[@]}" ||
     trouble 'the run did not start'
 }
@@ -135,6 +141,10 @@ act() {
       start
       ;;
     unknown) trouble 'gcloud gave no answer' ;;
+    other)
+      say "error: another run goes on on $name; launch/tpu_stop.sh ends it."
+      exit 2
+      ;;
     rejected)
       say "error: xlt_jax.train refused its arguments; tpu_logs.sh shows why."
       exit 2
@@ -148,6 +158,7 @@ act() {
 }
 
 troubles=0
+started=no # by this watch
 delay=$backoff_seconds
 [ "$dry_run" = no ] || rehearse
 while :; do

@@ -26,6 +26,17 @@ def weighted_means(metrics: list[Mapping[str, Any]]) -> dict[str, float]:
     return means
 
 
+def on_host(metrics: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of steps as plain numbers, so that JSON gives back what it was given."""
+    return [
+        {
+            name: tuple(map(float, value)) if isinstance(value, tuple | list) else float(value)
+            for name, value in entry.items()
+        }
+        for entry in jax.device_get(metrics)
+    ]
+
+
 class RunLog:
     """A run's lines on the screen, metrics.jsonl and TensorBoard; only process 0 writes."""
 
@@ -40,7 +51,7 @@ class RunLog:
         self, number: int, total_steps: int, described, tables, lengths, summarize_config_fn
     ) -> None:
         """Says what will be trained on what, and warns of rows that are cut."""
-        self._total_steps = total_steps
+        self._total_steps, self._timed_from = total_steps, number
         self._time = self._start_time = time.monotonic()
         if not self._writes:
             return
@@ -89,7 +100,7 @@ class RunLog:
 
         Args:
             number: Of the last step.
-            metrics: Of the training steps, on the host.
+            metrics: Of the training steps, ``on_host``; the first may be an earlier process's.
             waited_s: Seconds that this process has waited for batches so far.
         """
         if not self._writes:
@@ -103,12 +114,13 @@ class RunLog:
             "loss": float(np.mean([entry["loss"] for entry in metrics])),
             **weighted_means(metrics),
             "grad_norm": float(np.mean([entry["grad_norm"] for entry in metrics])),
-            "learning_rate": float(metrics[-1]["learning_rate"]),
+            "learning_rate": metrics[-1]["learning_rate"],
             "bad_steps": bad,
-            **self._speed(metrics, seconds),
+            **self._speed(metrics[-max(1, number - self._timed_from) :], seconds),
             "input_wait": input_wait,
             **monitor.memory(),
         }
+        self._timed_from = number
         self._train.write(number, scalars)
         more = {"flops_per_step": self.flops_per_step, "time": time.time()}
         self._lines.append(json.dumps({"step": number, **scalars, **more}))

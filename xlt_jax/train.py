@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -105,6 +106,7 @@ def train(
             says.
     """
     # ---------------------------------------------------------------- what the run is made of
+    stop = StopSignal()
     folder = epath.Path(model_dir)
     log = run_log.RunLog(folder, jax.process_index() == 0)
     restarts = goodput.Restarts(folder, jax.process_index() == 0)
@@ -112,6 +114,11 @@ def train(
     saver = checkpoint.Checkpointer(model_dir, checkpoint_cfg.save)
     trainer = trainer_cls()
     microbatches = trainer.num_microbatches or 1
+    if train_dataset_cfg.seed is None:
+        seed = zlib.crc32(str(folder).encode())
+        train_dataset_cfg = dataclasses.replace(train_dataset_cfg, seed=seed)
+    if trainer.forgetting and not eval_steps:
+        raise ValueError("FORGETTING is measured on EVAL_STEPS batches, which is 0: raise it.")
     for dataset_cfg in filter(None, (train_dataset_cfg, train_eval_dataset_cfg)):
         check_whole_batches(model.objective, microbatches, dataset_cfg.pack)
     needs = functools.partial(
@@ -231,21 +238,26 @@ def train(
     sizes = {table.name: table.size for table in tables}
     log.say(f"Partitioning: {choice.reason}." if choice.is_ours else None)
     log.say(budget.warning(budget.expected(stream.rates, sizes, drawn)))
-    stop, agreement, stopped_by = StopSignal(), distributed.Agreement(), 0
+    agreement, stopped_by = distributed.Agreement(), 0
     watchdog = Watchdog(trainer.hang_limit_s)
-    waiting: list[Mapping[str, Any]] = []  # metrics still on the device
+    stop.begin()
+    # Metrics of the steps since the last line in the log, still on the device; a run that goes on
+    # has those of its last process.
+    waiting: list[Mapping[str, Any]] = position.pop("waiting", [])
     in_flight: collections.deque = collections.deque()  # steps that may not have been computed yet
-    failure = None
+    failure, failed_step = None, 0
     saved_step = now if saver.latest_step() is not None else None
     is_best_kept = checkpoint_cfg.save.keep_best_metric is not None
 
     def finish_steps(left: int = 0) -> str | None:
         """Waits for all steps but so many; why the run has to end, or None."""
+        nonlocal failed_step
         while len(in_flight) > left:
             number, metrics, sources = in_flight.popleft()
             reason = bad_steps.take(number, metrics, sources)
             watchdog.step()
             if reason:
+                failed_step = number
                 return reason
         return None
 
@@ -255,8 +267,12 @@ def train(
             return
         with log.aside():
             log.keep()
-            guarded = {"bad_steps": bad_steps.in_a_row, "norms": [n.tolist() for n in norms]}
-            saver.save(number, train_state, position | guarded, metrics)
+            more = {
+                "bad_steps": bad_steps.in_a_row,
+                "norms": [n.tolist() for n in norms],
+                "waiting": run_log.on_host(waiting),
+            }
+            saver.save(number, train_state, position | more, metrics)
             watchdog.beat()
         saved_step = number
 
@@ -296,21 +312,24 @@ def train(
             return None
         with partitioner.context():
             results = evaluator.run(train_state.params, on_progress=on_progress)
+        watchdog.beat()
         scores = predictions.scalars(results)
         patience.take(scores)
         position["patience"] = patience.state()
         if jax.process_index() == 0:
             predictions.write(folder / "inference_eval", now, results)
             log.scores(now, scores)
+        watchdog.beat()
         return scores
 
     if now == run["first_step"]:
         with log.aside():
             measure_forgetting()
     left = 0 if patience.spent else total_steps - now  # spent: this run stopped early before
-    if left or position.get("unevaluated"):
+    done = not left and distributed.from_first(record.finished_step(folder) or -1) == now
+    if not done:
         restarts.started(now)
-    if position.pop("unevaluated", False):
+    if position.pop("unevaluated", False) and not done:
         evaluate()
         left = 0 if stopped_by else left
     compiled = None
@@ -348,7 +367,7 @@ def train(
         if failure := finish_steps(0 if needs_all else IN_FLIGHT):
             break
         if now % stats_period == 0 or last:
-            log.train(now, jax.device_get(waiting), batches.waited_s)
+            log.train(now, run_log.on_host(waiting), batches.waited_s)
             waiting = []
         scores = None
         if evaluates:
@@ -363,15 +382,19 @@ def train(
     failure = failure or finish_steps()
     profiler.close()
     whole = not failure and not position.get("unevaluated")
+    finished = bool(whole and (now == total_steps or patience.spent))
     if failure:
+        if before := waiting[: max(0, len(waiting) - (now - failed_step) - 1)]:
+            log.train(failed_step - 1, run_log.on_host(before), batches.waited_s)
         saver.close()  # what was being written is whole; this state is not saved
     else:
         if waiting and patience.spent:
-            log.train(now, jax.device_get(waiting), batches.waited_s)
-        if left and whole and (now == total_steps or patience.spent):
+            log.train(now, run_log.on_host(waiting), batches.waited_s)
+        if finished and not done:
             measure_forgetting()
         if left:
             save(now)
+        watchdog.beat()
         saver.close()
     watchdog.close()
     log.finish()
@@ -386,7 +409,7 @@ def train(
             record.TrainedTask(table.name, table.split, examples_seen[table.name], table.hashes.ids)
             for table in tables
         )
-        record.write(folder, trained, steps=now, **run)
+        record.write(folder, trained, steps=now, finished=finished, **run)
     if patience.spent:
         log.say(f"Stopped at step {now:,} of {total_steps:,}: {patience.words}.")
     elif ended_early:
@@ -414,7 +437,6 @@ def open_stream(
     own_rows = None
     if partitioner is not None:
         own_rows = distributed.own_rows(partitioner.batch_sharding, config.batch_size)
-    new_seed = distributed.from_first(time.time_ns() % 2**31)
     stream, tables, missing = features.of_mixture(
         config.mixture_or_task_name,
         config.split,
@@ -422,7 +444,7 @@ def open_stream(
         augmentations,
         feature_lengths=config.task_feature_lengths,
         batch_size=config.batch_size,
-        seed=new_seed if config.seed is None else config.seed,
+        seed=config.seed or 0,
         pack=config.pack,
         shuffle=config.shuffle,
         own_rows=own_rows,
@@ -481,16 +503,31 @@ def mean_loss(eval_step: Callable, params, batches: list, partitioner) -> dict[s
 
 
 class StopSignal:
-    """Turns the first SIGTERM or Ctrl-C into a request; the second ends the process at once."""
+    """Turns the first SIGTERM or Ctrl-C into a request; the second ends the process at once.
+
+    So does the first before ``begin``, with ``UNBEGUN`` instead of 128 and its number: that would
+    say that the run got somewhere, and is to be started again.
+    """
+
+    UNBEGUN = 1
 
     def __init__(self):
         self.requested = 0  # the signal's number
         self.time = 0.0  # when it came
+        self._begun = False
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._handle)
 
+    def begin(self) -> None:
+        """From here on there are steps to finish."""
+        self._begun = True
+
     def _handle(self, number: int, frame) -> None:
+        if not self._begun:
+            name = signal.Signals(number).name
+            print(f"\n{name} before the first step: nothing to save.", flush=True)
+            os._exit(self.UNBEGUN)
         if self.requested:
             os._exit(128 + number)
         self.requested, self.time = number, time.monotonic()

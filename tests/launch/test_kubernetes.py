@@ -11,8 +11,8 @@ def applied(desk, *options, arguments=("x",)):
     """The service and the job of the file that kubectl was given."""
     result = desk.run("kubernetes.sh", *APPLY, *options, "--", *arguments)
     assert result.returncode == 0, result.stderr
-    [[*call, file]] = desk.calls("kubectl")
-    assert call == ["kubectl", "apply"]
+    [asked, [*call, file]] = desk.calls("kubectl")
+    assert asked[1:4] == ["get", "job", "my-run"] and call == ["kubectl", "apply"]
     assert file == f"--filename={desk.root}/build/my-run.yaml"
     with open(file.removeprefix("--filename=")) as manifest:
         service, job = yaml.safe_load_all(manifest)
@@ -39,6 +39,15 @@ def test_pods_find_each_other_through_the_headless_service(desk):
     assert [port["port"] for port in service["spec"]["ports"]] == [8476]
     assert container_of(job)["ports"] == [{"containerPort": 8476}]
     assert all(isinstance(value, str) for value in environment.values())
+
+
+@pytest.mark.parametrize("ended", ["Complete", "FailureTarget Failed"])
+def test_a_job_that_has_ended_is_not_applied_again(desk, ended):
+    desk.answers(("get job my-run", ended))
+    result = desk.run("kubernetes.sh", *APPLY, "--", "x")
+    assert result.returncode == 2
+    assert "kubernetes.sh delete --name=my-run" in result.stderr
+    assert len(desk.calls("kubectl")) == 1
 
 
 def test_one_pod_per_process(desk):

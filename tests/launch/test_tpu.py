@@ -281,6 +281,21 @@ def test_a_run_goes_on_alone_and_stops_after_it_has_saved(desk):
     assert text.index("saving") < text.index("resumed")
 
 
+def test_the_status_of_another_run_is_not_this_runs(desk):
+    checkout = desk.worker_checkout(
+        '[ "$3" = --distributed=tpu ] || exit 9; [ "$4" != wait ] ||'
+        " for n in {1..400}; do sleep 0.05; done"
+    )
+    assert desk.worker("start", *AWKWARD).returncode == 0
+    wait_until((checkout / "train.exit").exists)
+    assert desk.worker("status", *AWKWARD).stdout == "exit 0\n"
+    assert desk.worker("status", *AWKWARD[1:]).stdout == "idle\n"
+    assert desk.worker("start", "wait").returncode == 0
+    assert desk.worker("status", "wait").stdout == "running\n"
+    assert desk.worker("status", *AWKWARD).stdout == "other\n"
+    desk.worker("stop", "20")
+
+
 def test_a_run_that_does_not_stop_is_killed(desk):
     checkout = desk.worker_checkout(
         "trap '' TERM; echo ready; for n in {1..400}; do sleep 0.05; done"

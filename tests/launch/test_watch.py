@@ -1,5 +1,7 @@
 """tpu_watch.sh against scripted states: what it does next, how long it waits, when it ends."""
 
+import shlex
+
 import pytest
 from desk import TPU
 
@@ -101,10 +103,23 @@ def test_one_worker_without_set_up(desk):
 
 
 def test_refused_arguments_end_it(desk):
-    result = watch(desk, ["READY"], ["exit 2\nrunning"])
+    result = watch(desk, ["READY"], ["idle", "exit 2\nrunning"])
     assert result.returncode == 2
     assert "refused its arguments" in result.stderr
+    assert told(desk) == ["start"]
+
+
+def test_what_was_refused_before_is_tried_again(desk):
+    assert watch(desk, ["READY"], ["exit 2\nexit 2", "running", "exit 0"]).returncode == 0
+    assert told(desk) == ["start", "sleep 45"]
+
+
+def test_workers_are_asked_for_the_run_of_these_arguments(desk):
+    result = watch(desk, ["READY"], ["other\nother"])
+    assert result.returncode == 2 and "another run goes on" in result.stderr
     assert told(desk) == []
+    asked = [call[-1] for call in desk.calls("gcloud") if "status" in call[-1]]
+    assert shlex.split(asked[0].removeprefix("--command="))[3:6] == [*TRAIN[1:], "||"]
 
 
 def test_waits_double_up_to_half_an_hour_and_attempts_end(desk):

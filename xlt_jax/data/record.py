@@ -44,6 +44,7 @@ def write(
     initial_checkpoint: str | None,
     first_step: int,
     steps: int,
+    finished: bool = False,
 ) -> None:
     """Writes both files.
 
@@ -53,6 +54,7 @@ def write(
         initial_checkpoint: What the run started from; None for random weights.
         first_step: Of the run.
         steps: Number of the last step.
+        finished: Whether all was done that belongs to the run, its last evaluation included.
     """
     tasks = list(tasks)
     folder = epath.Path(folder)
@@ -60,6 +62,7 @@ def write(
         "initial_checkpoint": initial_checkpoint,
         "first_step": first_step,
         "steps": steps,
+        "finished": finished,
         "tasks": {
             task.name: benchmarks.training_record(task.name, task.split, task.examples)
             for task in tasks
@@ -68,6 +71,15 @@ def write(
     labelled = [task for task in tasks if data["tasks"][task.name]["labelled"]]
     files.write_bytes(folder / TEXTS_FILE, _texts({task.name: task.hashes for task in labelled}))
     files.write_text(folder / DATA_FILE, json.dumps(data, indent=1))
+
+
+def finished_step(folder: str | os.PathLike) -> int | None:
+    """The last step of a run that has finished; None of any other."""
+    path = epath.Path(folder) / DATA_FILE
+    if not path.exists():
+        return None
+    data = json.loads(files.read_text(path))
+    return data["steps"] if data.get("finished") else None
 
 
 def _texts(hashes: Mapping[str, np.ndarray]) -> bytes:

@@ -88,8 +88,8 @@ class Substitution:
         seed: Of all draws.
 
     Raises:
-        ValueError: The rate is not allowed, the lexicons are not given by language, or a file is
-            not there or no lexicon.
+        ValueError: The rate is not allowed, or the lexicons are not given by language; when they
+            are first needed: a file is not there or no lexicon.
 
     Source: RS-DA of Huang et al. 2021, arXiv:2104.08645, as in its released ``perturb.py``. Code-
         switching of Qin et al. 2020, arXiv:2006.06402 (CoSDA-ML); deviations from its released
@@ -114,18 +114,15 @@ class Substitution:
                 "The lexicons must be given by language, at least one: "
                 '{"en": {"film": ["movie"]}} or {"de": "en-de.txt", "sw": "en-sw.txt"}.'
             )
-        read = {
-            language: given if isinstance(given, Mapping) else read_lexicon(given)
-            for language, given in self.lexicons.items()
-        }
-        object.__setattr__(self, "lexicons", read)
 
     @functools.cached_property
     def _members(self) -> dict[str, tuple[tuple[str, ...], ...]]:
         """Per word that can be replaced, what each language may put there; RS-DA: all as one."""
         found: dict[str, list[tuple[str, ...]]] = {}
         for language in sorted(self.lexicons):  # whatever the order they came in
-            for word, members in self.lexicons[language].items():
+            given = self.lexicons[language]
+            lexicon = given if isinstance(given, Mapping) else read_lexicon(given)
+            for word, members in lexicon.items():
                 if distinct := tuple(dict.fromkeys(one for one in members if one != word)):
                     found.setdefault(word, []).append(distinct)
         if self.rate is not None:

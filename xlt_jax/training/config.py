@@ -1,6 +1,7 @@
 """Records that gin fills for a run: T5X's names for the fields that our engine honours."""
 
 import dataclasses
+import importlib
 import types
 from collections.abc import Mapping
 
@@ -20,10 +21,9 @@ class DatasetConfig:
             task has the first that is on this machine.
         batch_size: Rows per step over all hosts.
         shuffle: Whether training rows are drawn in random order.
-        seed: Seed of the order; None means a new one for each run.
-        use_cached: Only read tokens already in the cache, and fail if they are not there.
+        seed: Seed of the order; None: one that follows from the run's MODEL_DIR.
         pack: Put several short examples into one row.
-        module: Imported for its registrations; gin may pass a module or its name.
+        module: A module or its name, which is then imported, for its registrations.
     """
 
     mixture_or_task_name: str
@@ -32,11 +32,12 @@ class DatasetConfig:
     batch_size: int
     shuffle: bool = False
     seed: int | None = None
-    use_cached: bool = False
     pack: bool = False
     module: str | types.ModuleType | None = None
 
     def __post_init__(self):
+        if isinstance(self.module, str):
+            importlib.import_module(self.module)
         if not self.mixture_or_task_name:
             raise ValueError("DatasetConfig.mixture_or_task_name is empty: name a task or mixture.")
         if not self.task_feature_lengths:
@@ -115,7 +116,7 @@ class RestoreCheckpointConfig:
 class CheckpointConfig:
     """How a run saves, and what it starts from."""
 
-    save: SaveCheckpointConfig | None = None
+    save: SaveCheckpointConfig = dataclasses.field(default_factory=SaveCheckpointConfig)
     restore: RestoreCheckpointConfig | None = None
 
 

@@ -152,7 +152,7 @@ def make_train_step(
             "NUM_REAL_TARGET_TOKENS" for the batch's weight.
         clip_norm: Largest norm of the whole gradient, after the normalizer.
         learning_rate_fn: Only to report the rate.
-        bad_steps: Of ``bad_steps.POLICIES``: "skip" keeps parameters and optimizer state of a bad
+        bad_steps: Of ``bad_steps.POLICIES``: "skip" keeps parameters and moments as before a bad
             step, and only counts it; whatever else is done about one is not done here.
         spike_factor: A gradient norm of so many times the median of the last steps that were not
             bad makes a step bad too. The function then has a fourth argument, ``no_norms()`` at
@@ -234,7 +234,8 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         if bad_steps == "skip":
             params, opt_state = jax.tree.map(
-                lambda new, old: jnp.where(bad, old, new),
+                # Counters go on, so that schedules follow the number of the step.
+                lambda new, old: new if new.dtype == jnp.int32 else jnp.where(bad, old, new),
                 (params, opt_state),
                 (state.params, state.opt_state),
             )
