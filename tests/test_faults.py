@@ -14,9 +14,9 @@ import runs
 
 import tasks  # noqa: F401
 from tasks.cldr import text
-from xlt_jax.data import vocab
+from xlt_jax.data import record, vocab
 from xlt_jax.data.tokens import tokens
-from xlt_jax.training import distributed, goodput, watchdog
+from xlt_jax.training import distributed, goodput, monitor, watchdog
 
 STEPS = 24
 SMALL = runs.SMALL | {
@@ -25,6 +25,7 @@ SMALL = runs.SMALL | {
     "BAD_STEPS": "skip",
     "SPIKE_FACTOR": 1.05,  # after 16 steps many are: the norms of earlier ones have to be kept
     "MAX_BAD_STEPS": None,
+    "STATS_PERIOD": 5,  # checkpoints lie between the lines of the log
 }
 
 
@@ -88,9 +89,8 @@ def check_kills(whole, model_dir, moments):
             break
         expected_starts.append(newest)
         kill_at(model_dir, moment)
-    expected_starts += (
-        [newest] if (newest := max(checkpoints(model_dir), default=0)) < STEPS else []
-    )
+    if record.finished_step(model_dir) != STEPS:
+        expected_starts.append(max(checkpoints(model_dir), default=0))
     ended(start(model_dir))
     assert [line["step"] for line in restarts(model_dir)] == expected_starts, moments
     assert runs.losses(model_dir) == runs.losses(whole)
@@ -173,7 +173,11 @@ def test_a_bad_step_ends_the_run_which_may_then_skip_it_and_others(breaking, tmp
     (first,) = bad_batches(folder)
     assert max(checkpoints(folder), default=0) == first["step"] - 1  # its state is not saved
     assert restarts(folder)[-1]["end"]["reason"] == "bad step"
+    if first["step"] > 1:  # what was good before it is in the log
+        *_, line = runs.metrics(folder)
+        assert line["step"] == first["step"] - 1 and line["bad_steps"] == 0
 
+    arguments["STATS_PERIOD"] = 1
     output = ended(start(folder, **arguments))
     assert "1 of the 1 steps up to" in output
     bad = bad_batches(folder)
@@ -200,23 +204,39 @@ def test_wrong_settings_are_refused(tmp_path, changes, message):
     assert message in ended(start(tmp_path, **changes), 2)
 
 
-def test_a_signal_during_an_evaluation_saves_and_the_evaluation_comes_first_later(tmp_path):
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_signal_during_an_evaluation_saves_and_the_evaluation_comes_first_later(tmp_path, at):
     evaluated = {
+        "STATS_PERIOD": 1,
+        "FORGETTING": ("cldr_kind.de",),
+        "EVAL_STEPS": 1,
         "INFER_EVAL": "@infer_eval/engine.DatasetConfig()",
         "EVAL_MIXTURE": "cldr_kind.en",
         "EVAL_PERIOD": 1,
         "LOCAL_STEPS": 2,
     }
     process = start(tmp_path, **evaluated)
-    runs.wait_for_step(process, 1)  # the line comes before the evaluation
+    runs.wait_for_step(process, at)  # the line comes before the evaluation
     process.send_signal(signal.SIGTERM)
     output = ended(process, 128 + signal.SIGTERM)
-    assert "Stopped by SIGTERM at step 1, saved" in output and "s later" in output
-    assert checkpoints(tmp_path) == [1] and not list(tmp_path.rglob("*-metrics.jsonl"))
-    ended(start(tmp_path, **evaluated))
-    (path,) = tmp_path.rglob("*-metrics.jsonl")
-    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2]
-    assert [line.get("previous_end") for line in restarts(tmp_path)] == [None, "SIGTERM"]
+    assert f"Stopped by SIGTERM at step {at}, saved" in output and "s later" in output
+    assert checkpoints(tmp_path) == [at]
+    for _ in range(2):  # the second time there is nothing to do
+        ended(start(tmp_path, **evaluated))
+        (path,) = tmp_path.rglob("*-metrics.jsonl")
+        assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2]
+        assert [line.get("previous_end") for line in restarts(tmp_path)] == [None, "SIGTERM"]
+        lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+        forgotten = [json.loads(line)["step"] for line in lines if "forgetting" in line]
+        assert forgotten == [0, 2]
+
+
+def test_a_signal_before_the_first_step_is_no_progress():
+    """Slurm and the watch start a run again that ended with 128 and the signal's number."""
+    code = "import os; from xlt_jax.train import StopSignal; StopSignal(); os.kill(os.getpid(), 15)"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=runs.ROOT)
+    assert result.returncode == 1 and "SIGTERM before the first step" in result.stdout
 
 
 def test_a_hanging_process_shows_where_it_is_and_ends():
@@ -277,9 +297,16 @@ def test_goodput_counts_only_steps_that_were_kept():
     assert goodput.share(starts, [{"step": 10}]) is None
 
 
-def test_one_device_knows_no_utilisation_and_a_chip_does(monkeypatch):
-    from xlt_jax.training import monitor
+def test_a_chip_may_be_two_devices(monkeypatch):
+    kinds = {"TPU v3": 4, "TPU v5 lite": 8, "cpu": 8}
+    for kind, expected in kinds.items():
+        device = type("Device", (), {"device_kind": kind})()
+        monkeypatch.setattr(jax, "devices", lambda device=device: [device] * 8)
+        monkeypatch.setattr(jax, "device_count", lambda: 8)
+        assert monitor.num_chips() == expected
 
+
+def test_one_device_knows_no_utilisation_and_a_chip_does(monkeypatch):
     assert monitor.utilisation(1e12, 1.0) == {}
     kind = type("Device", (), {"device_kind": "TPU v4"})
     monkeypatch.setattr(jax, "devices", lambda: [kind] * 2)

@@ -245,6 +245,11 @@ def test_what_is_forgotten_is_measured_before_and_after(tmp_path):
     assert all(line["flops_per_step"] > 0 for line in lines if "loss" in line)
 
 
+def test_forgetting_needs_batches(tmp_path):
+    result = run(tmp_path, FORGETTING=("cldr_kind.en",), EVAL_STEPS=0, TRAIN_EVAL=None)
+    assert result.returncode == 2 and "EVAL_STEPS batches, which is 0" in result.stderr
+
+
 def test_the_program_on_eight_devices_has_the_losses_of_one(tmp_path):
     """Four replicas of a model that is split over two devices."""
     options = {"LOCAL_STEPS": 3, "BATCH_SIZE": 8, "DROPOUT_RATE": 0.0}
