@@ -373,6 +373,9 @@ def train(
         if evaluates:
             scores = evaluate()
             last = last or patience.spent
+        if last and waiting:
+            log.train(now, run_log.on_host(waiting), batches.waited_s)
+            waiting = []
         if last or saves:
             save(now, scores)
         if stopped_by or last:
@@ -388,8 +391,6 @@ def train(
             log.train(failed_step - 1, run_log.on_host(before), batches.waited_s)
         saver.close()  # what was being written is whole; this state is not saved
     else:
-        if waiting and patience.spent:
-            log.train(now, run_log.on_host(waiting), batches.waited_s)
         if finished and not done:
             measure_forgetting()
         if left:
