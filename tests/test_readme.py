@@ -39,7 +39,7 @@ def test_there_are_commands():
 def test_command(line, runs, user_environment):
     program = line[2].removeprefix("xlt_jax.")
     if program.startswith("t5x."):
-        pytest.skip("tests/t5x/test_programs.py runs them where T5X is installed")
+        pytest.skip("tests/t5x/test_t5x_programs.py runs them where T5X is installed")
     if program == "report":
         pytest.skip("needs the whole demo; tests/report/ builds pages from synthetic runs")
     if program in ("aot", "bench.topologies"):
