@@ -1,13 +1,20 @@
-"""Eight virtual CPU devices, one shared cache, golden files."""
+"""Eight virtual CPU devices, quick compilation, one shared cache, golden files."""
 
 import os
 import pathlib
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = (
-        os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    ).strip()
+# Most of the tests' time is compilation, of programs that run once; those that are started as
+# users start them are compiled as users have it (``user_environment``, tests/runs.py).
+_FLAGS = {
+    "xla_force_host_platform_device_count": "8",
+    "xla_backend_optimization_level": "0",
+    "xla_llvm_disable_expensive_passes": "true",
+}
+_given = os.environ.get("XLA_FLAGS", "")
+os.environ["XLA_FLAGS"] = " ".join(
+    [_given, *(f"--{flag}={value}" for flag, value in _FLAGS.items() if flag not in _given)]
+).strip()
 
 import numpy as np
 import pytest
@@ -17,6 +24,11 @@ GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/")
+
+
+def pytest_collection_modifyitems(items):
+    """Files of whole programs first: they take longest, and would keep one worker at the end."""
+    items.sort(key=lambda item: item.path.parent != GOLDEN.parent)
 
 
 @pytest.fixture(scope="session")

@@ -86,8 +86,6 @@ def with_extras(make_batch):
 
 
 SIZES = dict(num_encoder_layers=2, num_decoder_layers=1)
-# The programs are small and run once: most of the time goes into compiling them.
-QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +111,7 @@ def differentiated(objective, network):
         loss = objective(forward, params, batch, rng)
         return loss.total, loss
 
-    return jax.jit(jax.value_and_grad(total, has_aux=True), compiler_options=QUICKLY)
+    return jax.jit(jax.value_and_grad(total, has_aux=True))
 
 
 @pytest.fixture(scope="module")
