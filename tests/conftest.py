@@ -16,8 +16,8 @@ os.environ["XLA_FLAGS"] = " ".join(
     [_given, *(f"--{flag}={value}" for flag, value in _FLAGS.items() if flag not in _given)]
 ).strip()
 
-import numpy as np
-import pytest
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
