@@ -191,15 +191,13 @@ def _chunked_forward(states_BTD, kernel_DV, targets_BT, weights_BT, options):
     length = states_BTD.shape[1]
     states_RBNTD = jnp.moveaxis(states_NRBTD, 0, 2)
     states = states_RBNTD.reshape(len(states_BTD), -1, states_BTD.shape[2])[:, :length]
-    return sums, (states, kernel_RDV)
+    return sums, (states, kernel_RDV.sum(axis=0))
 
 
 def _chunked_backward(options, gradients, cotangents):
-    states_BTD, kernel_RDV = gradients
+    states_BTD, kernel_DV = gradients
     total = cotangents[0]
-    # Summed here, beside the use of the sum: a device then gets its part of it, not the whole.
-    kernel_DV = (kernel_RDV * total).sum(axis=0)
-    return (states_BTD * total).astype(states_BTD.dtype), kernel_DV, None, None
+    return (states_BTD * total).astype(states_BTD.dtype), kernel_DV * total, None, None
 
 
 _chunked.defvjp(_chunked_forward, _chunked_backward)

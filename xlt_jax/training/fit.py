@@ -144,6 +144,10 @@ def exchanged(needs: Needs, *, rows: float, data: int, model: int, fully_sharded
     over_data = (4 if fully_sharded else 8) * needs.parameters / model * share
     if fully_sharded:
         over_data += 2 * 2 * needs.parameters / model * share * needs.microbatches
+    if fully_sharded and model == 1:
+        # Without a model axis the TPU compiler turns most of the layers' gathers and scatters into
+        # sums over all devices: 22 bytes a value, found with large and XL.
+        over_data += 14 * max(0, needs.parameters - 2 * needs.table) * share
     tokens = rows * needs.microbatches * sum(n * m for n, m in zip(needs.layers, needs.lengths))
     passes = 12 if needs.remat == "full" else 8
     over_model = passes * tokens * needs.width * needs.activation_bytes * (model - 1) / model
