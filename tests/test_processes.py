@@ -160,14 +160,14 @@ def test_a_coordinator_that_does_not_answer_is_named(tmp_path):
     assert "The coordinator 127.0.0.1:9 did not answer within 1 s" in output
 
 
-def roll(*indices, count):
+def roll(*indices, count, limit_s=2):
     """What each process of a roll call at one address ends with: an error's text or None."""
     address = f"127.0.0.1:{runs.free_port()}"
 
     def call(index):
         meet = distributed._answer if index else distributed._call_roll
         try:
-            meet(distributed.Place(address, count, index), limit_s=2)
+            meet(distributed.Place(address, count, index), limit_s=limit_s)
         except (OSError, ValueError) as error:
             return str(error)
 
@@ -180,7 +180,7 @@ def test_processes_meet_and_those_that_do_not_come_are_named():
     late, first = roll(2, 0, count=4)
     assert "Of 4 processes number 1, 3 did not come to 127.0.0.1:" in first
     assert "did not answer within 2 s" in late
-    assert "say that they are number 1 of 4" in roll(1, 0, 1, count=4)[1]
+    assert "say that they are number 1 of 4" in roll(1, 0, 1, count=4, limit_s=8)[1]
 
 
 SLURM = {"SLURM_JOB_NODELIST": "tpu[003-007,9],gpu1", "SLURM_NTASKS": "4", "SLURM_PROCID": "2"}
