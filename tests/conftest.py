@@ -27,8 +27,9 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(items):
-    """Files of whole programs first: they take longest, and would keep one worker at the end."""
-    items.sort(key=lambda item: item.path.parent != GOLDEN.parent)
+    """Whole programs first, then training: the longest files would keep one worker at the end."""
+    places = (GOLDEN.parent, GOLDEN.parent / "training")
+    items.sort(key=lambda item: [item.path.parent != place for place in places])
 
 
 @pytest.fixture(scope="session")

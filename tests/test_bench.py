@@ -215,6 +215,7 @@ def test_smallest_parts_run(tmp_path):
     assert "training, tiny" in run.stdout and "skipped: train, tiny, T5X" in run.stdout
 
 
+@pytest.mark.slow
 def test_every_objective_takes_a_step(tmp_path, monkeypatch):
     """In this process, and one of them beside the plain one in processes of their own."""
     from bench import worker_ours

@@ -154,7 +154,7 @@ def test_read_only_model_dir(tmp_path):
     assert "not writable" in result.stderr
 
 
-@pytest.mark.parametrize("scan_layers", [False, True])
+@pytest.mark.parametrize("scan_layers", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_hugging_face_folder_is_as_good_a_start_as_the_run_itself(whole, tmp_path, scan_layers):
     folder = tmp_path / "exported"
     export = [sys.executable, "-m", "xlt_jax.convert", "export", str(whole), str(folder)]
