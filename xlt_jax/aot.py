@@ -177,11 +177,11 @@ class Run:
     def _train(self, partitioner: Partitioner, target: Topology) -> Report:
         microbatches = self.trainer.num_microbatches or 1
         check_whole_batches(self.model.objective, microbatches, self.dataset.pack)
-        described, batch = self._state(partitioner), self._batch(partitioner)
-        teacher_params = self._teacher_params(partitioner)
+        described, batch, others = self._state(partitioner), self._batch(partitioner), ()
         if self.trainer.teacher:
             teacher = self.trainer.teacher(partitioner=partitioner)
-            batch |= teacher.program.eval_shape(teacher_params, batch)
+            batch |= teacher.program.eval_shape(teacher.params, batch)
+            others = teacher.params
         arguments = [described, batch, _described_key(partitioner)]
         if self.trainer.spike_factor:
             norms = step.no_norms()
@@ -200,7 +200,7 @@ class Run:
             arguments,
             parameters=described.params,
             optimizer=described.opt_state,
-            others=teacher_params,
+            others=others,
             plain=lambda: made(mt5.plain(self.model.module)).trace(*arguments),
         )
 
@@ -253,12 +253,11 @@ class Run:
     def _params(self, partitioner: Partitioner) -> Any:
         return self._state(partitioner).params
 
-    def _teacher_params(self, partitioner: Partitioner) -> Any:
-        return self.trainer.teacher(partitioner=partitioner).params if self.trainer.teacher else ()
-
     def _beside(self, partitioner: Partitioner) -> tuple:
         """What training keeps on the devices while it evaluates."""
-        return self._state(partitioner).opt_state, self._teacher_params(partitioner)
+        teacher = self.trainer.teacher
+        kept = teacher(partitioner=partitioner).params if teacher else ()
+        return self._state(partitioner).opt_state, kept
 
     def _batch(self, partitioner: Partitioner) -> Batch:
         partitioner.check_batch_size(self.dataset.batch_size, self.trainer.num_microbatches or 1)

@@ -60,8 +60,8 @@ class Trainer:
         teacher: Given the partitioner makes ``batch -> batch``, which adds what the objective
             learns from to every training batch; see ``evaluation.teacher``.
         bad_steps: What is done about a step whose loss or gradient is not finite, or a spike:
-            "stop" ends the run, without saving its state; "skip" keeps parameters and optimizer
-            state, and goes on with the next batch; "ignore" takes it.
+            "stop" ends the run, without saving its state; "skip" keeps parameters and the
+            optimizer's moments, and goes on with the next batch; "ignore" takes it.
         spike_factor: A gradient norm of so many times the median of the last 64 steps is a spike;
             None for none.
         max_bad_steps: Bad steps in a row that "skip" bears; None for any number.
