@@ -222,9 +222,8 @@ def test_a_selection_that_cannot_be_made_is_refused(tmp_path, changes, message):
 
 
 def test_rows_that_repeat_too_often_are_named(tmp_path):
-    for name, batch_size in (("few", 4), ("many", 64)):
-        options = {"MIXTURE_OR_TASK_NAME": "cldr_kind.sw", "BATCH_SIZE": batch_size}
-        result = run(tmp_path / name, LOCAL_STEPS=16, TRAIN_EVAL=None, **options)
+    for name, batch_size in (("few", 4), ("many", 128)):
+        result = run(tmp_path / name, **runs.SMALL | {"BATCH_SIZE": batch_size}, LOCAL_STEPS=16)
         assert result.returncode == 0, result.stderr
         warned = "the rows of 1 of 1 tasks are repeated more than 4 times: cldr_kind.sw"
         assert (warned in result.stdout) is (name == "many")
