@@ -110,17 +110,18 @@ def test_what_does_not_fit_is_told_with_advice(tmp_path):
 
 def test_topologies_are_compared(tmp_path):
     file = tmp_path / "figures.json"
-    names = "v5e:2x2,v4:2x2x1,v5e:4x8"
+    names = "v5e:1x1,v5e:2x2,v4:2x2x1,v5e:4x8"
     done = aot(f"--topology={names}", "--steps=eval", "--gin.BATCH_SIZE=16", f"--json={file}")
     table = done.stdout[done.stdout.index("at best") :]
-    lines = [line for line in table.splitlines() if "data 4" in line]
-    assert [line.split()[1] for line in lines] == ["v5e:2x2", "v4:2x2x1"]
+    lines = [line for line in table.splitlines() if "one device" in line or "data 4" in line]
+    assert [line.split()[1] for line in lines] == ["v5e:1x1", "v5e:2x2", "v4:2x2x1"]
     assert all("eval" in line and line.count("iB") == 3 and " ms" in line for line in lines)
     assert "Warning" not in done.stderr
     assert "v5e:4x8: A batch of 16 rows cannot be split" in done.stdout.replace("\n", " ")
     compiled = json.loads(file.read_text())
     assert [record["topology"] for record in compiled] == names.split(",")
-    assert "A batch of 16 rows" in compiled[2]["error"]
+    assert [record.get("devices") for record in compiled] == [1, 4, 4, 32]
+    assert "A batch of 16 rows" in compiled[3]["error"]
 
 
 def test_bad_input_ends_in_one_line():

@@ -82,6 +82,8 @@ def described(name: str, slices: int = 1) -> Topology:
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     options = {"chip_config_name": "megacore"} if chip.name == "v4" else {}  # one device a chip
+    if math.prod(_bounds(name)) == 1:  # a host with one chip
+        options["chips_per_host_bounds"] = (1, 1, 1)
     if slices > 1:
         options["num_slices"] = slices
     try:
