@@ -250,11 +250,11 @@ class Partitioner:
         data = self.rows_multiple
         unit = data * num_microbatches
         if num_microbatches < 1 or batch_size < 1 or batch_size % unit:
+            parts = "" if num_microbatches == 1 else f"into {num_microbatches} microbatches "
             raise ValueError(
-                f"A batch of {batch_size} rows cannot be split into {num_microbatches} "
-                f"microbatches over {data} devices (mesh axes 'slice', 'data'): make it a multiple "
-                f"of {unit}, or raise num_partitions (now {self.mesh.shape['model']}) to shorten "
-                "the data axis."
+                f"A batch of {batch_size} rows cannot be split {parts}over {data} devices (mesh "
+                f"axes 'slice', 'data'): make it a multiple of {unit}, or raise num_partitions "
+                f"(now {self.mesh.shape['model']}) to shorten the data axis."
             )
 
     def shard_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
