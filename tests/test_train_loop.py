@@ -174,7 +174,7 @@ def test_a_hugging_face_folder_is_as_good_a_start_as_the_run_itself(whole, tmp_p
     assert found["folder"] == found["run"]
 
 
-SELECT = {
+SELECT = runs.SMALL | {
     "INFER_EVAL": "@infer_eval/engine.DatasetConfig()",
     "EVAL_MIXTURE": "cldr_kind.en",
     "KEEP_BEST_METRIC": "mean/english",
@@ -187,14 +187,15 @@ SELECT = {
 
 def test_early_stop_ends_where_nothing_gets_better_and_the_folder_means_the_best(tmp_path):
     """Without learning all evaluations are equal: two after the first end the run."""
-    result = run(tmp_path, LEARNING_RATE=0.0, **SELECT)
+    options = SELECT | {"LEARNING_RATE": 0.0}
+    result = run(tmp_path, **options)
     assert result.returncode == 0, result.stderr
     assert "Stopped at step 6 of 24: 2 evaluations without a mean/english better" in result.stdout
     assert [step for step, *_ in losses(tmp_path)] == [5, 6]  # every 5 and at the end
     chosen = tmp_path / "chosen_checkpoint.json"
     assert json.loads(chosen.read_text()) == {"step": 6, "best": "mean/english"}
     before = losses(tmp_path)
-    again = run(tmp_path, LEARNING_RATE=0.0, **SELECT)
+    again = run(tmp_path, **options)
     assert again.returncode == 0, again.stderr
     assert losses(tmp_path) == before
     chosen.write_text('{"step": 4}')
@@ -230,7 +231,8 @@ def test_rows_that_repeat_too_often_are_named(tmp_path):
 
 
 def test_what_is_forgotten_is_measured_before_and_after(tmp_path):
-    result = run(tmp_path, LOCAL_STEPS=3, FORGETTING=("cldr_kind.en", "cldr_same.en"))
+    options = runs.SMALL | {"FORGETTING": ("cldr_kind.en", "cldr_same.en")}
+    result = run(tmp_path, LOCAL_STEPS=3, **options)
     assert result.returncode == 0, result.stderr
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     found = [
@@ -251,7 +253,7 @@ def test_forgetting_needs_batches(tmp_path):
 
 def test_the_program_on_eight_devices_has_the_losses_of_one(tmp_path):
     """Four replicas of a model that is split over two devices."""
-    options = {"LOCAL_STEPS": 3, "BATCH_SIZE": 8, "DROPOUT_RATE": 0.0}
+    options = runs.SMALL | {"LOCAL_STEPS": 3, "BATCH_SIZE": 8, "DROPOUT_RATE": 0.0}
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     found = []
     for name, environment, partitions in (("1", {}, 1), ("8", flags, 2)):

@@ -68,6 +68,7 @@ def evaluate(
     folder = epath.Path(output_dir)
     checkpoint.writable_folder(folder)
     first = jax.process_index() == 0
+    opened = restore.open_weights(restore_checkpoint_cfg.path, restore_checkpoint_cfg.mode)
     choice = fit.for_reading(partitioner, model.module)
     partitioner = choice.partitioner
     if choice.is_ours and first:
@@ -81,7 +82,6 @@ def evaluate(
     )
     parallel = layers.open_tables(alignment, model.vocabulary) if alignment else []
     described = state.describe(model.module, optax.identity(), partitioner)
-    opened = restore.open_weights(restore_checkpoint_cfg.path, restore_checkpoint_cfg.mode)
     params = restore.restore_params(opened, described.params, strict=restore_checkpoint_cfg.strict)
     step = opened.step
     if first:

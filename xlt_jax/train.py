@@ -112,6 +112,9 @@ def train(
     restarts = goodput.Restarts(folder, jax.process_index() == 0)
     profiler = monitor.Profile(folder, profile, jax.process_index() == 0)
     saver = checkpoint.Checkpointer(model_dir, checkpoint_cfg.save)
+    initial, opened = checkpoint_cfg.restore, None
+    if initial and initial.path and saver.latest_step() is None:  # a wrong path is told at once
+        opened = restore.open_weights(initial.path, initial.mode)
     trainer = trainer_cls()
     microbatches = trainer.num_microbatches or 1
     if train_dataset_cfg.seed is None:
@@ -164,7 +167,6 @@ def train(
     optimizer = model.optimizer_def(trainer.learning_rate_fn)
     described = state.describe(model.module, optimizer, partitioner)
     base_rng = jax.random.key(random_seed)
-    initial = checkpoint_cfg.restore
     run = {"first_step": 0, "initial_checkpoint": initial.path if initial else None}
     patience = selection.Patience(checkpoint_cfg.save, trainer.early_stop)
     seen = np.zeros(len(tables), np.int64)  # examples of each task since the run's first step
@@ -189,8 +191,7 @@ def train(
         if norms and position.get("norms"):
             norms = [np.asarray(position["norms"][0], np.float32)]
         log.say(f"Resuming {model_dir} at step {int(train_state.step):,}.")
-    elif initial and initial.path:
-        opened = restore.open_weights(initial.path, initial.mode)
+    elif opened:
         run["first_step"] = opened.step
         wanted = described.params
         if initial.fallback_to_scratch:
