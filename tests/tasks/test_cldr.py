@@ -2,7 +2,6 @@
 
 import datetime
 import hashlib
-import itertools
 import json
 import os
 import subprocess
@@ -329,7 +328,7 @@ def test_candidates_are_distinct_and_the_same_in_all_languages(benchmark):
 
 def test_vocabulary_text_is_fixed_and_from_train_only():
     lines = list(text.corpus())
-    assert lines[:20_000] == list(itertools.islice(text.corpus(), 20_000))
+    assert lines == list(text.corpus())
     seen = set(lines)
     for benchmark in SCORED:
         prefixes = {e["inputs"].split(":")[0] for e in prompted(benchmark, "en", "train")}
